@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from ..utils.errors import one_line
 from ..utils.files import check_file
@@ -27,7 +27,7 @@ from ..utils.printable import shown
 from ..utils.scratch import ScratchFile
 from .gguf_blocks import TYPES, BlockType, Unpacked, unpacked
 from .groups import Floats, GroupedTensor, Integers
-from .safetensors import ITEM_BYTES, AnyArray, StoredTensor, refuse_other_formats
+from .safetensors import ITEM_BYTES, AnyArray, LaterTensor, StoredTensor, refuse_other_formats
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -70,14 +70,13 @@ class Blocks:
         keep = self._scratch.keep
         return Unpacked(keep(packed), keep(scale), None if zero_point is None else keep(zero_point))
 
-    def values(self) -> NDArray[np.float32]:
-        """The values of the blocks, one-dimensional."""
+    def widened(self) -> StoredTensor:
+        """All values in one row, float32, computed each time: for tensors whose rows do not hold whole groups, such as
+        a vector or a small kernel."""
         packed, scale, zero_point = unpacked(self.kind, self._data)
         shape = (1, len(scale) * self.kind.group)
         zero = None if zero_point is None else zero_point[None]
-        grouped = GroupedTensor(shape, self.kind.bits, self.kind.signed, packed[None], scale[None], zero)
-        values: NDArray[np.float32] = grouped.numpy().reshape(-1)
-        return values
+        return GroupedTensor(shape, self.kind.bits, self.kind.signed, packed[None], scale[None], zero)
 
 
 class BlockTensor(GroupedTensor):
@@ -92,80 +91,44 @@ class BlockTensor(GroupedTensor):
     def __init__(self, blocks: Blocks, shape: Sequence[int], first: int = 0):
         self._describe(shape, blocks.kind.bits, blocks.kind.signed)
         per_row = math.prod(shape[1:]) // blocks.kind.group
-        self.__dict__.update(_blocks=blocks, _first=first, _groups=(self.shape[0], per_row))
+        self._blocks, self._first, self._groups = blocks, first, (self.shape[0], per_row)
 
     def _of(self, values: AnyArray) -> AnyArray:
-        outs, per_row = self.__dict__["_groups"]
-        first = self.__dict__["_first"]
-        return values[first : first + outs * per_row].reshape(outs, per_row, -1)
-
-    @property
-    def _unpacked(self) -> Unpacked:
-        blocks: Blocks = self.__dict__["_blocks"]
-        return blocks.unpacked()
+        outs, per_row = self._groups
+        return values[self._first : self._first + outs * per_row].reshape(outs, per_row, -1)
 
     @property
     def group_size(self) -> int:
         """The number of values that share a scale."""
-        blocks: Blocks = self.__dict__["_blocks"]
-        return blocks.kind.group
+        return self._blocks.kind.group
 
     @property
     def packed(self) -> Integers:
         """See `GroupedTensor`."""
-        return self._of(self._unpacked.packed)
+        return self._of(self._blocks.unpacked().packed)
 
     @property
     def scale(self) -> Floats:
         """See `GroupedTensor`."""
-        return self._of(self._unpacked.scale)
+        return self._of(self._blocks.unpacked().scale)
 
     @property
     def zero_point(self) -> Floats | None:
         """See `GroupedTensor`."""
-        zero_point = self._unpacked.zero_point
+        zero_point = self._blocks.unpacked().zero_point
         return None if zero_point is None else self._of(zero_point)
 
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
         """The same tensor in another shape, still in blocks if the rows stay the same."""
         if shape[:1] != self.shape[:1] or len(shape) < 2 or math.prod(shape) != self.size:
             return super().reshape(shape)
-        return BlockTensor(self.__dict__["_blocks"], shape, self.__dict__["_first"])
+        return BlockTensor(self._blocks, shape, self._first)
 
     def rows(self, begin: int, end: int) -> StoredTensor:
         """The slice ``[begin:end]`` along the first axis, still in blocks."""
-        if not 0 <= begin <= end <= self.shape[0]:
-            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
-        first = self.__dict__["_first"] + begin * self.__dict__["_groups"][1]
-        return BlockTensor(self.__dict__["_blocks"], (end - begin, *self.shape[1:]), first)
-
-
-class WidenedTensor(StoredTensor):
-    """A tensor of a quantised type whose rows do not hold whole groups, such as a vector or a small kernel. It
-    appears as float32, which ``data`` computes each time."""
-
-    def __init__(self, blocks: Blocks, shape: Sequence[int]):
-        self.__dict__.update(dtype="F32", shape=tuple(shape), _blocks=blocks)
-
-    @property
-    def data(self) -> NDArray[np.uint8]:
-        """The bytes of the float32 tensor, one-dimensional, little-endian."""
-        blocks: Blocks = self.__dict__["_blocks"]
-        return blocks.values().astype("<f4", copy=False).view(np.uint8)
-
-    @property
-    def makes_data(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the float32 tensor."""
-        return 4 * self.size
-
-    def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
-        """The values, float32 or ``dtype``."""
-        return self.data.view("<f4").reshape(self.shape).astype(dtype or np.float32, copy=False)
+        self.check_rows(begin, end)
+        first = self._first + begin * self._groups[1]
+        return BlockTensor(self._blocks, (end - begin, *self.shape[1:]), first)
 
 
 class GGUFFile(Mapping[str, StoredTensor]):
@@ -212,7 +175,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
             return StoredTensor(_PLAIN[entry.type], entry.shape, entry.data)
         blocks = Blocks(entry.kind, entry.data, self._scratch)
         is_even = len(entry.shape) > 1 and math.prod(entry.shape[1:]) % entry.kind.group == 0
-        return BlockTensor(blocks, entry.shape) if is_even else WidenedTensor(blocks, entry.shape)
+        return BlockTensor(blocks, entry.shape) if is_even else LaterTensor("F32", entry.shape, blocks.widened)
 
     def __getitem__(self, name: str) -> StoredTensor:
         return self._tensors[name]

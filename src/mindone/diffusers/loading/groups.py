@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .safetensors import AnyArray, StoredTensor
+from .safetensors import AnyArray, MadeTensor, StoredTensor
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
 """int8 or uint8."""
@@ -16,11 +16,10 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 """float16 or float32."""
 
 
-class GroupedTensor(StoredTensor):
+class GroupedTensor(MadeTensor):
     """A weight in 4 or 8 bits by group (`engines.base.Grouped`) that appears as its float32 values.
 
     A group is ``size`` consecutive values in a row, that of one output. A value is ``(integer - zero_point) · scale``.
-    ``data`` computes the float32 bytes each time, so that memory holds no copy.
 
     Args:
         shape: (out, in), or (out, in, height, width).
@@ -33,9 +32,6 @@ class GroupedTensor(StoredTensor):
     Raises:
         ValueError: their shapes or types do not fit together.
     """
-
-    bits: int
-    signed: bool
 
     def __init__(
         self,
@@ -60,12 +56,13 @@ class GroupedTensor(StoredTensor):
         for name, values in (("scale", scale), ("zero_point", zero_point)):
             if values is not None and (values.shape != per_group or values.dtype not in (np.float16, np.float32)):
                 raise ValueError(f"{name} must be floats of shape {per_group}, got {values.dtype} of {values.shape}")
-        self.__dict__.update(_packed=packed, _scale=scale, _zero_point=zero_point)
+        self._packed, self._scale, self._zero_point = packed, scale, zero_point
 
     def _describe(self, shape: Sequence[int], bits: int, signed: bool) -> None:
         if bits not in (4, 8) or len(shape) < 2:
             raise ValueError(f"a weight by group has 4 or 8 bits and 2 axes or more, got {bits} bits and {shape}")
-        self.__dict__.update(dtype="F32", shape=tuple(shape), bits=bits, signed=signed)  # the class is frozen
+        super().__init__("F32", shape)
+        self.bits, self.signed = bits, signed
 
     @property
     def group_size(self) -> int:
@@ -75,20 +72,17 @@ class GroupedTensor(StoredTensor):
     @property
     def packed(self) -> Integers:
         """(out, groups, size) int8 or uint8; in 4 bits (out, groups, size / 2) uint8."""
-        found: Integers = self.__dict__["_packed"]
-        return found
+        return self._packed
 
     @property
     def scale(self) -> Floats:
         """(out, groups, 1)."""
-        found: Floats = self.__dict__["_scale"]
-        return found
+        return self._scale
 
     @property
     def zero_point(self) -> Floats | None:
         """(out, groups, 1), or None."""
-        found: Floats | None = self.__dict__["_zero_point"]
-        return found
+        return self._zero_point
 
     def unpacked(self) -> Integers:
         """(out, groups, size) int8 or uint8, one integer per byte."""
@@ -108,16 +102,6 @@ class GroupedTensor(StoredTensor):
         """The bytes of the float32 tensor, one-dimensional, little-endian."""
         return np.ascontiguousarray(self.numpy(), "<f4").reshape(-1).view(np.uint8)
 
-    @property
-    def makes_data(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the float32 tensor."""
-        return 4 * self.size
-
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
         """The same weight in another shape, still by group if the rows stay the same."""
         if shape[:1] != self.shape[:1] or len(shape) < 2 or np.prod(shape) != self.size:
@@ -126,8 +110,7 @@ class GroupedTensor(StoredTensor):
 
     def rows(self, begin: int, end: int) -> StoredTensor:
         """The slice ``[begin:end]`` along the first axis, still by group and without a copy."""
-        if not 0 <= begin <= end <= self.shape[0]:
-            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
+        self.check_rows(begin, end)
         zero_point = None if self.zero_point is None else self.zero_point[begin:end]
         shape = (end - begin, *self.shape[1:])
         return GroupedTensor(shape, self.bits, self.signed, self.packed[begin:end], self.scale[begin:end], zero_point)

@@ -11,7 +11,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -115,10 +115,14 @@ class StoredTensor:
 
     def rows(self, begin: int, end: int) -> "StoredTensor":
         """The slice ``[begin:end]`` along the first axis, as a view of the same bytes."""
-        if not 0 <= begin <= end <= self.shape[0]:
-            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
+        self.check_rows(begin, end)
         row_bytes = self.nbytes // self.shape[0] if self.shape[0] else 0
         return StoredTensor(self.dtype, (end - begin, *self.shape[1:]), self.data[begin * row_bytes : end * row_bytes])
+
+    def check_rows(self, begin: int, end: int) -> None:
+        """Raise ValueError unless it has these rows."""
+        if not 0 <= begin <= end <= self.shape[0]:
+            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
 
     @classmethod
     def from_numpy(cls, array: AnyArray) -> "StoredTensor":
@@ -140,17 +144,33 @@ class StoredTensor:
         return cls(name, array.shape, flat.view(np.uint8))
 
 
-class Float8Tensor(StoredTensor):
+class MadeTensor(StoredTensor):
+    """A tensor with a known type and shape whose ``data`` a subclass computes at each access, so that memory holds no
+    copy."""
+
+    def __init__(self, dtype: str, shape: Sequence[int]):
+        self.__dict__.update(dtype=dtype, shape=tuple(shape))  # the class is frozen
+
+    @property
+    def makes_data(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.size * ITEM_BYTES[self.dtype]
+
+
+class Float8Tensor(MadeTensor):
     """A float8 tensor of a file that appears in a wider type: float16, or float32 if it has a scale.
 
-    Its bytes stay in the file; ``data`` computes the wider ones each time, so that memory holds no copy of a
-    checkpoint.
+    Its bytes stay in the file.
     """
 
     def __init__(self, stored: StoredTensor, scale: AnyArray | None = None):
+        super().__init__("F16" if scale is None else "F32", stored.shape)
         self._stored, self._scale = stored, scale
-        object.__setattr__(self, "dtype", "F16" if scale is None else "F32")
-        object.__setattr__(self, "shape", stored.shape)
 
     @property
     def data(self) -> NDArray[np.uint8]:
@@ -160,16 +180,6 @@ class Float8Tensor(StoredTensor):
             per_row = self._scale.reshape(-1, *[1] * (values.ndim - 1)) if self._scale.size > 1 else self._scale
             values = values.astype(np.float32) * per_row.astype(np.float32)
         return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-
-    @property
-    def makes_data(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the wider tensor."""
-        return self.size * ITEM_BYTES[self.dtype]
 
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
         """The same tensor in another shape, still in the file; with a scale per row, the rows must stay the same."""
@@ -184,33 +194,22 @@ class Float8Tensor(StoredTensor):
         return Float8Tensor(self._stored.rows(begin, end), scale)
 
 
-class LaterTensor(StoredTensor):
-    """A tensor with a known type and shape that computes its bytes at each access.
+class LaterTensor(MadeTensor):
+    """A tensor that a function makes.
 
     Args:
         dtype, shape: see `StoredTensor`.
         make: returns a tensor of that type and shape.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], make: Callable[[], StoredTensor]):
+    def __init__(self, dtype: str, shape: Sequence[int], make: Callable[[], StoredTensor]):
+        super().__init__(dtype, shape)
         self._make = make
-        object.__setattr__(self, "dtype", dtype)
-        object.__setattr__(self, "shape", shape)
 
     @property
     def data(self) -> NDArray[np.uint8]:
         """The bytes, one-dimensional, little-endian."""
         return self._make().data
-
-    @property
-    def makes_data(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tensor."""
-        return self.size * ITEM_BYTES[self.dtype]
 
 
 @functools.cache
