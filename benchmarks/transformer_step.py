@@ -152,14 +152,14 @@ def _our_flux(given: Arrays) -> Arrays:
 
 SD3 = Transformer(
     SD3Transformer2DModel,
-    SD3_MEDIUM.transformer,
+    SD3_MEDIUM.config("transformer"),
     _sd3,
     lambda given: _once(given, "hidden_states", "timestep"),
     (0.97, 0.97),
 )
 FLUX = Transformer(
     FluxTransformer2DModel,
-    FLUX_SCHNELL.transformer,
+    FLUX_SCHNELL.config("transformer"),
     partial(_flux, 256, None),
     _our_flux,
     (0.85, 1.0),
@@ -173,11 +173,11 @@ def _with(model: Transformer, **changes: Any) -> Transformer:
 
 MODELS = {
     "sd3-medium": SD3,
-    "sd35-medium": _with(SD3, config=SD35_MEDIUM.transformer),
-    "sd35-large": _with(SD3, config=SD35_LARGE.transformer),
+    "sd35-medium": _with(SD3, config=SD35_MEDIUM.config("transformer")),
+    "sd35-large": _with(SD3, config=SD35_LARGE.config("transformer")),
     "pixart-sigma": Transformer(
         PixArtTransformer2DModel,
-        SIGMA.transformer,
+        SIGMA.config("transformer"),
         _pixart,
         _our_pixart,
         (0.97, 0.97),
@@ -186,7 +186,7 @@ MODELS = {
     ),
     "sana-sprint-0.6b": Transformer(
         SanaTransformer2DModel,
-        SPRINT_600M.transformer,
+        SPRINT_600M.config("transformer"),
         _sana,
         _our_sana,
         (0.88, 0.88),
@@ -195,7 +195,7 @@ MODELS = {
         int8=SANA_INT8,
     ),
     "flux-schnell": FLUX,
-    "flux-dev": _with(FLUX, config=FLUX_DEV.transformer, draw=partial(_flux, 512, 3.5)),
+    "flux-dev": _with(FLUX, config=FLUX_DEV.config("transformer"), draw=partial(_flux, 512, 3.5)),
 }
 
 

@@ -1,7 +1,5 @@
 """Checkpoints with random weights in published shapes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -20,19 +18,18 @@ from mindone.diffusers.bench import shapes
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.binding import stored
-from mindone.diffusers.families.stable_diffusion.shapes import StableDiffusionShape
 from mindone.diffusers.models.random_weights import RandomWeights, write_random_network
 from tiny_pipelines import images_of, load
 
-TINY = StableDiffusionShape(
-    description="tiny networks",
+TINY = shapes.SHAPES["sd15"].changed(
+    {
+        "unet": checkpoints.UNETS["sd1"],
+        "text_encoder": {**checkpoints.TEXTS["clip"], "vocab_size": 600},
+        "vae": checkpoints.AUTOENCODER,
+    },
     nbytes=2_000_000,
-    unet=checkpoints.UNETS["sd1"],
     distilled_unet=checkpoints.UNETS["bk_sdm"],
-    text_encoder={**checkpoints.TEXTS["clip"], "vocab_size": 600},
-    vae=checkpoints.AUTOENCODER,
     tiny_vae=checkpoints.TINY_AUTOENCODER,
-    scheduler=shapes.SHAPES["sd15"].scheduler,
 )
 
 
@@ -56,10 +53,10 @@ def test_a_shape_is_a_checkpoint_like_any_other(tiny_shape, tmp_path):
 def test_the_parameters_are_as_many_as_published():
     shape = shapes.SHAPES["sd15"]
     counts = {
-        "unet": UNet2DConditionModel(**shape.unet).num_parameters(),
+        "unet": UNet2DConditionModel(**shape.config("unet")).num_parameters(),
         "distilled": UNet2DConditionModel(**shape.distilled_unet).num_parameters(),
-        "text_encoder": CLIPTextModel(**shape.text_encoder).num_parameters(),
-        "vae": AutoencoderKL(**shape.vae).num_parameters(),
+        "text_encoder": CLIPTextModel(**shape.config("text_encoder")).num_parameters(),
+        "vae": AutoencoderKL(**shape.config("vae")).num_parameters(),
         "tiny_vae": AutoencoderTiny(**shape.tiny_vae).num_parameters(),
     }
     assert counts["unet"] == 859_520_964  # Stable Diffusion 1.5
@@ -74,10 +71,10 @@ def test_the_parameters_are_as_many_as_published():
 def test_stable_diffusion_xl_has_as_many_parameters_as_published():
     shape = shapes.SHAPES["sdxl"]
     counts = [
-        UNet2DConditionModel(**shape.unet).num_parameters(),
-        CLIPTextModel(**shape.text_encoder).num_parameters(),
-        CLIPTextModelWithProjection(**shape.text_encoder_2).num_parameters(),
-        AutoencoderKL(**shape.vae).num_parameters(),
+        UNet2DConditionModel(**shape.config("unet")).num_parameters(),
+        CLIPTextModel(**shape.config("text_encoder")).num_parameters(),
+        CLIPTextModelWithProjection(**shape.config("text_encoder_2")).num_parameters(),
+        AutoencoderKL(**shape.config("vae")).num_parameters(),
         AutoencoderTiny(**shape.tiny_vae).num_parameters(),
     ]
     assert counts[:4] == [2_567_463_684, 123_060_480, 694_659_840, 83_653_863]
@@ -86,12 +83,14 @@ def test_stable_diffusion_xl_has_as_many_parameters_as_published():
 
 def test_an_xl_shape_draws(monkeypatch, tmp_path):
     texts = {**checkpoints.TEXTS["clip"], "vocab_size": 600}
-    tiny_xl = replace(
-        TINY,
-        unet=checkpoints.UNETS["sdxl"],
-        text_encoder=texts,
-        text_encoder_2={**checkpoints.TEXTS["projection"], "vocab_size": 600},
-        distilled_unet=None,
+    tiny_xl = shapes.SHAPES["sdxl"].changed(
+        {
+            "unet": checkpoints.UNETS["sdxl"],
+            "text_encoder": texts,
+            "text_encoder_2": {**checkpoints.TEXTS["projection"], "vocab_size": 600},
+            "vae": checkpoints.AUTOENCODER,
+        },
+        tiny_vae=checkpoints.TINY_AUTOENCODER,
     )
     monkeypatch.setattr("mindone.diffusers.families.stable_diffusion_xl.shapes.SDXL", tiny_xl)
     (setup, *_) = make_plan(bench.Options(shape="sdxl", engine="openvino"), tmp_path).tables[0].setups
@@ -116,7 +115,7 @@ def test_no_two_random_weights_are_alike():
 
 @pytest.mark.parametrize(("name", "count"), [("flux-schnell", 11_891_178_560), ("flux-dev", 11_901_408_320)])
 def test_flux_has_as_many_parameters_as_published(name, count):
-    assert FluxTransformer2DModel(**shapes.SHAPES[name].transformer).num_parameters() == count
+    assert FluxTransformer2DModel(**shapes.SHAPES[name].config("transformer")).num_parameters() == count
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,17 +224,19 @@ def test_tune_counts_the_calls_of_a_network_that_reads_a_text_once(sigma):
 
 def test_shapes_have_as_many_parameters_as_published():
     for name, millions in {"pixart-sigma": 610.9, "pixart-alpha": 611.4}.items():
-        shapes = PixArtTransformer2DModel(**SHAPES[name].transformer).published_shapes()
+        shapes = PixArtTransformer2DModel(**SHAPES[name].config("transformer")).published_shapes()
         assert sum(map(np.prod, shapes.values())) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def test_a_shape_is_a_checkpoint_like_any_other(monkeypatch, tmp_path):
     shape = SHAPES["pixart-sigma"]
-    small = replace(
-        shape,
-        transformer={**TRANSFORMER, "sample_size": 128, "use_additional_conditions": False},
-        text_encoder={**CONFIG, "vocab_size": 256},
-        vae={**shape.vae, "block_out_channels": [4, 4, 4, 4], "norm_num_groups": 4, "layers_per_block": 1},
+    vae = {"block_out_channels": [4, 4, 4, 4], "norm_num_groups": 4, "layers_per_block": 1}
+    small = shape.changed(
+        {
+            "transformer": {**TRANSFORMER, "sample_size": 128, "use_additional_conditions": False},
+            "text_encoder": {**CONFIG, "vocab_size": 256},
+            "vae": {**shape.config("vae"), **vae},
+        },
         tiny_vae=TINY_AUTOENCODER,
     )
     monkeypatch.setattr("mindone.diffusers.families.pixart.shapes.SIGMA", small)

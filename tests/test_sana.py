@@ -195,7 +195,7 @@ def test_shapes_have_as_many_parameters_as_published():
 
     counts = {"sana-1.6b": 1.60, "sana-sprint-0.6b": 0.59}
     for name, billions in counts.items():
-        config = SHAPES[name].transformer
+        config = SHAPES[name].config("transformer")
         count = sum(np.prod(shape) for shape in SanaTransformer2DModel(**config).published_shapes().values())
         assert count / 1e9 == pytest.approx(billions, abs=0.01)
 
@@ -336,11 +336,8 @@ def test_a_size_of_ones_own_is_drawn_at_a_trained_one_and_cut(sana):
 
 
 def test_a_shape_is_a_checkpoint_like_any_other(monkeypatch, tmp_path):
-    small = replace(
-        SHAPES["sana-sprint-0.6b"],
-        transformer=SPRINT,
-        text_encoder={**TEXT_ENCODER, "vocab_size": 300},
-        vae=AUTOENCODER,
+    small = SHAPES["sana-sprint-0.6b"].changed(
+        {"transformer": SPRINT, "text_encoder": {**TEXT_ENCODER, "vocab_size": 300}, "vae": AUTOENCODER},
         tiny_vae=json.loads((tiny_autoencoder() / "config.json").read_text()),
     )
     monkeypatch.setattr("mindone.diffusers.families.sana.shapes.SPRINT_600M", small)

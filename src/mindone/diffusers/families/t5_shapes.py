@@ -1,13 +1,13 @@
 """T5-XXL's published size, and a tokenizer for random weights: for the shapes of all families with T5."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..utils.files import write_json
+from .random_checkpoints import Values, Vocabulary
 
-T5_XXL: Mapping[str, Any] = {
+T5_XXL: Values = {
     "model_type": "t5",
     "vocab_size": 32_128,
     "d_model": 4096,
@@ -25,7 +25,7 @@ _SPECIAL = ("<pad>", "</s>", "<unk>")
 _END = {"SpecialToken": {"id": "</s>", "type_id": 0}}
 
 
-def write_t5_tokenizer(folder: Path) -> None:
+def _write_tokenizer(_: Values, folder: Path) -> None:
     """Write a vocabulary of letters: prompts get different tokens from T5's, and more of them."""
     letters = ["▁", *map(chr, range(33, 127))]
     vocabulary = [[token, 0.0] for token in _SPECIAL] + [[letter, -5.0] for letter in letters]
@@ -57,3 +57,6 @@ def _sequence(name: str) -> dict[str, object]:
 def _added(token: str, number: int) -> dict[str, object]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": number, "content": token, **flags, "special": True}
+
+
+T5_VOCABULARY = Vocabulary("T5TokenizerFast", _write_tokenizer)

@@ -2,62 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...loading.config import write_config
-from ...loading.hub import MODEL_INDEX
 from ...models.autoencoder_dc import AutoencoderDC
-from ...models.autoencoder_tiny import AutoencoderTiny
 from ...models.gemma2 import Gemma2Model
-from ...models.random_weights import write_random_network
 from ...utils.files import read_json, write_json
+from ..random_checkpoints import Network, RandomCheckpoint, Values, Vocabulary
 from .transformer import SanaTransformer2DModel
-
-Values = Mapping[str, Any]
 
 CONFIGS: Mapping[str, Values] = read_json(Path(__file__).with_name("shapes.json"))
 _SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
 
 
-@dataclass(frozen=True)
-class SanaShape:
-    """A `Shape`: the configs of a pipeline, and of a tiny autoencoder for its latents."""
-
-    description: str
-    nbytes: int
-    """The most bytes of the float16 files on disk."""
-    pipeline: str
-    transformer: Values
-    scheduler: Values
-    text_encoder: Values
-    vae: Values
-    tiny_vae: Values
-
-    def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
-        """See `Shape.write`."""
-        roles = {"model": folder / name, "tiny_vae": folder / f"{name}-tiny-vae"}
-        root = roles["model"]
-        index: dict[str, object] = {
-            "_class_name": self.pipeline,
-            "scheduler": ["diffusers", self.scheduler["_class_name"]],
-            "text_encoder": ["transformers", "Gemma2Model"],
-            "tokenizer": ["transformers", "GemmaTokenizerFast"],
-            "transformer": ["diffusers", "SanaTransformer2DModel"],
-            "vae": ["diffusers", "AutoencoderDC"],
-        }
-        write_random_network(Gemma2Model, self.text_encoder, root / "text_encoder")
-        write_random_network(SanaTransformer2DModel, self.transformer, root / "transformer")
-        write_random_network(AutoencoderDC, self.vae, root / "vae")
-        write_random_network(AutoencoderTiny, self.tiny_vae, roles["tiny_vae"])
-        _write_tokenizer(root / "tokenizer")
-        write_config(root / "scheduler", self.scheduler, "scheduler_config.json")
-        write_json(root / MODEL_INDEX, index)
-        return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
-
-
-def _write_tokenizer(folder: Path) -> None:
+def _write_tokenizer(_: Values, folder: Path) -> None:
     """A vocabulary of bytes: prompts get different tokens from Gemma's, and more of them."""
     vocabulary = [*_SPECIAL.values(), *(f"<0x{byte:02X}>" for byte in range(256))]
     numbers = {token: number for number, token in enumerate(vocabulary)}
@@ -87,14 +45,33 @@ def _added(token: str, number: int) -> dict[str, object]:
     return {"id": number, "content": token, **flags, "special": True}
 
 
-def _shape(description: str, nbytes: int, size: str, is_sprint: bool) -> SanaShape:
-    transformer = {**CONFIGS["transformer"], **CONFIGS[size], **(CONFIGS["sprint"] if is_sprint else {})}
-    pipeline, scheduler = ("SanaSprintPipeline", "arc") if is_sprint else ("SanaPipeline", "flow")
-    shared = CONFIGS["text_encoder"], CONFIGS["vae"], CONFIGS["tiny_vae"]
-    return SanaShape(description, nbytes, pipeline, transformer, CONFIGS[scheduler], *shared)
+SANA_600M = RandomCheckpoint(
+    "Sana 0.6B for 1024×1024",
+    7_500_000_000,
+    "SanaPipeline",
+    {
+        "text_encoder": Network(Gemma2Model, CONFIGS["text_encoder"]),
+        "transformer": Network(SanaTransformer2DModel, {**CONFIGS["transformer"], **CONFIGS["600M"]}),
+        "vae": Network(AutoencoderDC, CONFIGS["vae"]),
+    },
+    {"tokenizer": Vocabulary("GemmaTokenizerFast", _write_tokenizer)},
+    CONFIGS["flow"],
+    CONFIGS["tiny_vae"],
+)
+SANA_1600M = SANA_600M.changed(
+    {"transformer": {**CONFIGS["transformer"], **CONFIGS["1600M"]}},
+    description="Sana 1.6B for 1024×1024",
+    nbytes=9_500_000_000,
+)
 
 
-SANA_600M = _shape("Sana 0.6B for 1024×1024", 7_500_000_000, "600M", False)
-SANA_1600M = _shape("Sana 1.6B for 1024×1024", 9_500_000_000, "1600M", False)
-SPRINT_600M = _shape("SANA-Sprint 0.6B for 1024×1024", 7_500_000_000, "600M", True)
-SPRINT_1600M = _shape("SANA-Sprint 1.6B for 1024×1024", 9_500_000_000, "1600M", True)
+def _sprint(shape: RandomCheckpoint) -> RandomCheckpoint:
+    return shape.changed(
+        {"transformer": {**shape.config("transformer"), **CONFIGS["sprint"]}},
+        description=shape.description.replace("Sana", "SANA-Sprint"),
+        pipeline="SanaSprintPipeline",
+        scheduler=CONFIGS["arc"],
+    )
+
+
+SPRINT_600M, SPRINT_1600M = _sprint(SANA_600M), _sprint(SANA_1600M)

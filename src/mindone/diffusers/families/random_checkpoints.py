@@ -1,0 +1,94 @@
+"""Writes checkpoints with random weights in published shapes: what `Shape` is for the families here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..loading.config import write_config
+from ..loading.hub import MODEL_INDEX, SHARED_COMPONENTS
+from ..models.autoencoder_tiny import AutoencoderTiny
+from ..models.base import Model
+from ..models.random_weights import write_random_network
+from ..utils.files import write_json
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Values = Mapping[str, Any]
+
+
+class Network(NamedTuple):
+    """A network; its fields are the arguments of `write_random_network`."""
+
+    cls: type[Model]
+    config: Values
+    bits: Callable[[str], int | None] = lambda name: None
+
+
+class Vocabulary(NamedTuple):
+    """A tokenizer: its class, and a function that writes it into a new folder for a text encoder of a config."""
+
+    class_name: str
+    write: Callable[[Values, Path], None]
+
+
+@dataclass(frozen=True)
+class RandomCheckpoint:
+    """A `Shape`: a pipeline, and a tiny autoencoder for its latents."""
+
+    description: str
+    nbytes: int
+    """The most bytes of the files on disk."""
+    pipeline: str
+    """The pipeline's class."""
+    networks: Mapping[str, Network]
+    tokenizers: Mapping[str, Vocabulary]
+    scheduler: Values
+    tiny_vae: Values
+    distilled_unet: Values | None = None
+    """The config of a UNet distilled from the pipeline's: another checkpoint, which shares the rest."""
+    absent: tuple[str, ...] = ()
+    """Components of the pipeline's class that it lacks."""
+
+    def config(self, component: str) -> Values:
+        """The config of one of its networks."""
+        return self.networks[component].config
+
+    def changed(self, configs: Mapping[str, Values], **fields: Any) -> Self:
+        """A copy with other configs of networks, and other values of fields."""
+        networks = {name: self.networks[name]._replace(config=config) for name, config in configs.items()}
+        return replace(self, networks={**self.networks, **networks}, **fields)
+
+    def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
+        """See `Shape.write`."""
+        roles = {"model": folder / name, "tiny_vae": folder / f"{name}-tiny-vae"}
+        root = roles["model"]
+        for component, network in self.networks.items():
+            write_random_network(network.cls, network.config, root / component, network.bits)
+        for component, tokenizer in self.tokenizers.items():
+            tokenizer.write(self.config(component.replace("tokenizer", "text_encoder")), root / component)
+        write_config(root / "scheduler", self.scheduler, "scheduler_config.json")
+        write_json(root / MODEL_INDEX, self._index)
+        write_random_network(AutoencoderTiny, self.tiny_vae, roles["tiny_vae"])
+        if self.distilled_unet is not None:
+            distilled = roles["distilled"] = folder / f"{name}-distilled"
+            write_random_network(self.networks["unet"].cls, self.distilled_unet, distilled / "unet")
+            shutil.copyfile(root / MODEL_INDEX, distilled / MODEL_INDEX)
+            shared = [component for component in self._index if component not in ("unet", "_class_name")]
+            write_json(distilled / SHARED_COMPONENTS, dict.fromkeys(shared, name))
+        return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
+
+    @property
+    def _index(self) -> dict[str, object]:
+        classes = {component: network.cls.__name__ for component, network in self.networks.items()}
+        classes |= {component: tokenizer.class_name for component, tokenizer in self.tokenizers.items()}
+        classes["scheduler"] = self.scheduler["_class_name"]
+        index: dict[str, object] = {component: [None, None] for component in self.absent}
+        for component, class_name in classes.items():
+            is_read = component.startswith(("text_encoder", "tokenizer"))
+            index[component] = ["transformers" if is_read else "diffusers", class_name]
+        return {"_class_name": self.pipeline, **index}
