@@ -225,6 +225,6 @@ def test_a_layer_that_is_not_three_is_refused_in_one_line(tmp_path):
     name = "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.bias"
     tensors[name] = tensors[name].rows(0, 7)
     save_file(tensors, path)
-    line = r"joint_blocks\.0\.x_block\.attn\.qkv\.bias must hold three matrices of equal size, got the shape \(7,\)$"
+    line = r"joint_blocks\.0\.x_block\.attn\.qkv\.bias must have rows that 3 divides, got the shape \(7,\)$"
     with pytest.raises(ValueError, match=line):
         opened(path)

@@ -4,28 +4,18 @@ Queries, keys and values of a stream are one matrix there, in the blocks of one 
 the feed-forward. If a modulation has only a scale and a shift, the shift comes first there and the scale here.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP
-from ...loading.original.key_map import (
-    Deferred,
-    KeyMap,
-    indices_after,
-    joined_later,
-    moved_later,
-    sides,
-    swapped,
-    to_original,
-    to_ours,
-)
+from ...loading.original.key_map import Deferred, KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
-from ...loading.original.training import Training
 from ...loading.original.training_config import TrainingConfig
 from ...loading.safetensors import StoredTensor
 from ..adapters import Rows
+from ..fused_layers import equal_parts, fuse, split
 
 _PAIRS = (
     ("img_in", "x_embedder"),
@@ -67,7 +57,7 @@ _LINEAR1 = {"attn.to_q": (0, 1), "attn.to_k": (1, 2), "attn.to_v": (2, 3), "proj
 """The parts of the first layer of a single-stream block, as ranges of its seven equal parts of rows."""
 _DOUBLES = "double_blocks.", "transformer_blocks."
 _SINGLES = "single_blocks.", "single_transformer_blocks."
-_TURNED = "norm_out.linear"
+_TURNED = ("norm_out.linear",)
 """Our name of the layer with swapped halves."""
 
 
@@ -87,7 +77,7 @@ def _fused(doubles: Collection[int], singles: Collection[int]) -> dict[str, list
     """The layers that hold several of ours, and the rows of each."""
     theirs, ours = _DOUBLES
     found = {
-        f"{theirs}{i}.{layer}": [Rows(f"{ours}{i}.{each}", ((n, n + 1),), 3) for n, each in enumerate(parts)]
+        f"{theirs}{i}.{layer}": equal_parts([f"{ours}{i}.{each}" for each in parts])
         for i in doubles
         for layer, parts in _QKV.items()
     }
@@ -116,7 +106,7 @@ def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
     """
     doubles, singles = _blocks(parameters, 1)
     found = _fused(doubles, singles)
-    found["final_layer.adaLN_modulation.1"] = [Rows(_TURNED, ((1, 2), (0, 1)), 2)]
+    found["final_layer.adaLN_modulation.1"] = [Rows(*_TURNED, ((1, 2), (0, 1)), 2)]
     (double, ours), whole = _DOUBLES, ((0, 1),)
     for i in doubles:
         for number, layer, out in ((1, "img_attn.qkv", "attn.to_out.0"), (2, "txt_attn.qkv", "attn.to_add_out")):
@@ -124,43 +114,21 @@ def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
             found[f"{double}{i}.proj_lora{number}"] = [Rows(f"{ours}{i}.{out}", whole, 1)]
     single, ours = _SINGLES
     for i in singles:
-        parts = ("attn.to_q", "attn.to_k", "attn.to_v")
-        found[f"{single}{i}.qkv"] = [Rows(f"{ours}{i}.{each}", ((n, n + 1),), 3) for n, each in enumerate(parts)]
+        found[f"{single}{i}.qkv"] = equal_parts(
+            [f"{ours}{i}.{each}" for each in ("attn.to_q", "attn.to_k", "attn.to_v")]
+        )
         found[f"{single}{i}.proj"] = [Rows(f"{ours}{i}.proj_out", whole, 1)]
     return found
 
 
 def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
     blocks = _blocks(tensors, 0)
-    fused = {f"{layer}.{kind}": parts for layer, parts in _fused(*blocks).items() for kind in ("weight", "bias")}
-    result = to_ours({name: tensor for name, tensor in tensors.items() if name not in fused}, _key_map(*blocks))
-    for name, parts in fused.items():
-        if name in tensors:
-            whole, kind, count = tensors[name], name.rpartition(".")[2], parts[0].parts
-            if not whole.shape or whole.shape[0] % count:
-                raise ValueError(f"{name} must have rows that {count} divides, got the shape {whole.shape}")
-            size = whole.shape[0] // count
-            for part in parts:
-                ((begin, end),) = part.ranges
-                result[f"{part.layer}.{kind}"] = whole.rows(begin * size, end * size)
-    turned = {f"{_TURNED}.{kind}" for kind in ("weight", "bias")}
-    return result | {name: swapped(result[name]) for name in turned & result.keys()}
+    return split(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
 
 
 def _original(tensors: Tensors) -> Deferred:
     blocks = _blocks(tensors, 1)
-    makers: dict[str, Callable[[], StoredTensor]] = {}
-    rest = dict(tensors)
-    for layer, parts in _fused(*blocks).items():
-        for kind in ("weight", "bias"):
-            names = [f"{part.layer}.{kind}" for part in parts]
-            if names[0] in tensors:
-                makers[f"{layer}.{kind}"] = joined_later(tensors, names)
-            for name in names:
-                rest.pop(name, None)
-    for original, name in to_original(rest, _key_map(*blocks)).items():
-        makers[original] = moved_later(tensors, name, name.startswith(f"{_TURNED}."))
-    return Deferred(makers)
+    return fuse(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
@@ -247,10 +215,6 @@ def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
     return DEV if _reads_guidance(parts.get("transformer", {})) else SCHNELL
 
 
-def _trained(release: Release, training: Training, parts: Parts) -> Release:
-    return release
-
-
 _TRANSFORMER = "model.diffusion_model."
 
 
@@ -276,7 +240,6 @@ ORIGINAL = OriginalLayout(
         Part("text_encoders.t5xxl.transformer.", "text_encoder_2", T5),
     ),
     release=_release,
-    trained=_trained,
     alone=_ALONE,
     excludes=_is_of_others,
     is_bare=True,

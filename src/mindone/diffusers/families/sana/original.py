@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from ...loading.original.autoencoder_dc import AUTOENCODER_DC, MARKS, SANA_SCALING_FACTOR
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Parts, Release, Tensors
-from ...loading.original.training import Training
 
 
 def _pipeline(transformer: Tensors) -> str:
@@ -25,16 +24,11 @@ def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
     return SANA
 
 
-def _trained(release: Release, training: Training, parts: Parts) -> Release:
-    return release
-
-
 ORIGINAL = OriginalLayout(
     known="the autoencoder of Sana (DC-AE)",
     denoiser="transformer",
     parts=(),
     release=_release,
-    trained=_trained,
     alone=(Alone(MARKS, "vae", AUTOENCODER_DC),),
     is_flow=True,
 )

@@ -6,30 +6,20 @@ a shift, the shift comes first there and the scale here.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP, projected_clip, text_config
-from ...loading.original.key_map import (
-    Deferred,
-    KeyMap,
-    indices_after,
-    joined_later,
-    moved_later,
-    sides,
-    swapped,
-    to_original,
-    to_ours,
-)
+from ...loading.original.key_map import Deferred, KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
-from ...loading.original.training import Training
 from ...loading.original.training_config import TrainingConfig
 from ...loading.safetensors import StoredTensor
 from ..adapters import Rows
+from ..fused_layers import equal_parts, fuse, split
 
 HEAD_CHANNELS = 64
 """Channels per head of every published transformer; with norms of queries and keys, their weights show it."""
@@ -76,20 +66,18 @@ def _key_map(blocks: Collection[int]) -> KeyMap:
     return KeyMap([*_PAIRS, *pairs])
 
 
-def _fused(blocks: Collection[int]) -> dict[str, list[str]]:
-    """Each fused tensor's name, and our names of its parts."""
+def _fused(blocks: Collection[int]) -> dict[str, list[Rows]]:
+    """The layers that hold three of ours, and the rows of each."""
     return {
-        f"{_THEIRS}{i}.{theirs}.{kind}": [f"{_OURS}{i}.{each}.{kind}" for each in ours]
+        f"{_THEIRS}{i}.{theirs}": equal_parts([f"{_OURS}{i}.{each}" for each in ours])
         for i in blocks
         for theirs, ours in _FUSED.items()
-        for kind in ("weight", "bias")
     }
 
 
-def _turned(blocks: Collection[int]) -> set[str]:
-    """Our names of the tensors with swapped halves."""
-    layers = ("norm_out.linear", *(f"{_OURS}{i}.norm1_context.linear" for i in sorted(blocks)[-1:]))
-    return {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+def _turned(blocks: Collection[int]) -> list[str]:
+    """Our names of the layers with swapped halves."""
+    return ["norm_out.linear", *(f"{_OURS}{i}.norm1_context.linear" for i in sorted(blocks)[-1:])]
 
 
 def numbering(parameters: Collection[str]) -> KeyMap:
@@ -101,48 +89,27 @@ def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
     """The layers of the original layout that hold three of ours, or one of ours with swapped halves."""
     blocks = indices_after(parameters, _OURS)
     keys = _key_map(blocks)
-    found = {
-        name.removesuffix(".weight"): [
-            Rows(each.removesuffix(".weight"), ((i, i + 1),), len(parts)) for i, each in enumerate(parts)
-        ]
-        for name, parts in _fused(blocks).items()
-        if name.endswith(".weight") and parts[0] in parameters
-    }
-    for name in _turned(blocks):
-        original = keys.original(name)
-        if original is not None and name.endswith(".weight"):
-            found[original.removesuffix(".weight")] = [Rows(name.removesuffix(".weight"), ((1, 2), (0, 1)), 2)]
+    fused = _fused(blocks)
+    found = {layer: parts for layer, parts in fused.items() if f"{parts[0].layer}.weight" in parameters}
+    for layer in _turned(blocks):
+        original = keys.original(layer)
+        if original is not None:
+            found[original] = [Rows(layer, ((1, 2), (0, 1)), 2)]
     return found
 
 
 def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
     blocks = indices_after(tensors, _THEIRS)
-    fused = _fused(blocks)
-    result = to_ours({name: tensor for name, tensor in tensors.items() if name not in fused}, _key_map(blocks))
-    for name, parts in fused.items():
-        if name in tensors:
-            whole = tensors[name]
-            if not whole.shape or whole.shape[0] % len(parts):
-                raise ValueError(f"{name} must hold three matrices of equal size, got the shape {whole.shape}")
-            rows = whole.shape[0] // len(parts)
-            result |= {part: whole.rows(i * rows, (i + 1) * rows) for i, part in enumerate(parts)}
+    result = split(tensors, _fused(blocks), _key_map(blocks), _turned(blocks))
     places = result.get(_PLACES)
     if places is not None and len(places.shape) == 2:  # as ggml writes it, which keeps no leading axis of one
         result[_PLACES] = places.reshape((1, *places.shape))
-    return result | {name: swapped(result[name]) for name in _turned(blocks) & result.keys()}
+    return result
 
 
 def _original(tensors: Tensors) -> Deferred:
     blocks = indices_after(tensors, _OURS)
-    fused, turned = _fused(blocks), _turned(blocks)
-    parts = {part for each in fused.values() for part in each}
-    makers: dict[str, Callable[[], StoredTensor]] = {
-        name: joined_later(tensors, each) for name, each in fused.items() if each[0] in tensors
-    }
-    rest = {name: tensor for name, tensor in tensors.items() if name not in parts}
-    for original, name in to_original(rest, _key_map(blocks)).items():
-        makers[original] = moved_later(tensors, name, name in turned)
-    return Deferred(makers)
+    return fuse(tensors, _fused(blocks), _key_map(blocks), _turned(blocks))
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
@@ -257,10 +224,6 @@ def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
     return LARGE_35 if any(name.endswith(".norm_q.weight") for name in transformer) else MEDIUM
 
 
-def _trained(release: Release, training: Training, parts: Parts) -> Release:
-    return release
-
-
 _TRANSFORMER = "model.diffusion_model."
 _TEXTS = "text_encoders."
 _ALONE = (
@@ -289,7 +252,6 @@ ORIGINAL = OriginalLayout(
         Part(f"{_TEXTS}t5xxl.transformer.", "text_encoder_3", T5),
     ),
     release=_release,
-    trained=_trained,
     alone=_ALONE,
     excludes=_is_of_others,
     is_flow=True,

@@ -134,7 +134,7 @@ class OriginalLayout:
     """In the order of searching and writing."""
     release: Callable[[Parts, Mapping[str, NetworkLayout]], Release]
     """Finds the model from the components and their kinds."""
-    trained: Callable[[Release, Training, Parts], Release]
+    trained: Callable[[Release, Training, Parts], Release] = lambda release, training, parts: release
     """Adapts the model to its training: the scheduler, and everything else that follows."""
     alone: tuple[Alone, ...] = ()
     excludes: Callable[[Iterable[str]], bool] = lambda names: False
