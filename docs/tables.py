@@ -175,8 +175,7 @@ def schedulers() -> str:
 def families() -> str:
     """What each family can do, and its defaults."""
     from mindone.diffusers.families.family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT
-    from mindone.diffusers.families.registry import families as known
-    from mindone.diffusers.families.registry import load
+    from mindone.diffusers.families.registry import families as known, load
 
     def yes(is_there: object) -> str:
         return "yes" if is_there else "–"
@@ -207,8 +206,7 @@ _TASKS = {"edit": "edit by instruction", "depth": "keep the depths"}
 
 def pipelines() -> str:
     """The published class of each task."""
-    from mindone.diffusers.families.registry import class_name
-    from mindone.diffusers.families.registry import families as known
+    from mindone.diffusers.families.registry import class_name, families as known
 
     found = [(family.title, family.tasks) for family in known()]
     return _rows(
@@ -223,8 +221,7 @@ def pipelines() -> str:
 
 def shapes() -> str:
     """The published sizes that ``bench --shape`` and ``tune --shape`` measure."""
-    from mindone.diffusers.families.registry import families as known
-    from mindone.diffusers.families.registry import load
+    from mindone.diffusers.families.registry import families as known, load
 
     every = chain.from_iterable(family.shapes.items() for family in known())
     found = ((name, load(path)) for name, path in every)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mindone.diffusers.jobs.profile import Evidence, Profile
-from mindone.diffusers.jobs.profile import Settings as Speed
+from mindone.diffusers.jobs.profile import Evidence, Profile, Settings as Speed
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.service import Service
 from tiny_pipelines import checkpoint

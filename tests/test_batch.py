@@ -16,8 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mindone.diffusers import cli, jobs
-from mindone.diffusers.batch import make_jobs, parse_axis, parse_seeds, read_rows, rows, run
-from mindone.diffusers.batch import worker as workers
+from mindone.diffusers.batch import make_jobs, parse_axis, parse_seeds, read_rows, rows, run, worker as workers
 from mindone.diffusers.batch.manifest import Manifest
 from mindone.diffusers.batch.outputs import LocalFolder, open_output
 from mindone.diffusers.batch.queue import Queue

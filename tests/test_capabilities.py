@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 import mindone.diffusers as ours
-from image_pipelines import controlnet_folder
-from image_pipelines import load as load_class
+from image_pipelines import controlnet_folder, load as load_class
 from mindone.diffusers.pipelines.capabilities import CAPABILITIES
 from tiny_pipelines import PROMPT, checkpoint, images_of, load, sharing
 

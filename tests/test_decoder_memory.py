@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from checkpoints import AUTOENCODER as KL
-from checkpoints import TINY_AUTOENCODER, random_weights, shapes_of
+from checkpoints import AUTOENCODER as KL, TINY_AUTOENCODER, random_weights, shapes_of
 from mindone.diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from mindone.diffusers.engines.openvino import graph
 from mindone.diffusers.engines.openvino.engine import OpenVINOEngine

@@ -11,9 +11,7 @@ from golden.make_editing import GOLDEN
 from golden.make_pipelines import stored
 from image_pipelines import controlnet_folder, draw, load, mask, photo
 from mindone.diffusers import DeepCacheConfig, GuidanceCacheConfig, TaylorSeerCacheConfig
-from mindone.diffusers.jobs import Job
-from mindone.diffusers.jobs import draw as draw_job
-from mindone.diffusers.jobs import load as load_job
+from mindone.diffusers.jobs import Job, draw as draw_job, load as load_job
 from mindone.diffusers.pipelines.image_processor import resize_bicubic
 from tiny_pipelines import PROMPT, checkpoint
 

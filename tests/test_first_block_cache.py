@@ -15,8 +15,7 @@ from mindone.diffusers.acceleration.first_block_cache import FirstBlockCache
 from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.acceleration.steps import Step
 from mindone.diffusers.models.random_weights import write_random_network
-from tiny_pipelines import checkpoint as checkpoint_of
-from tiny_pipelines import load
+from tiny_pipelines import checkpoint as checkpoint_of, load
 from tiny_pixart import TRANSFORMER as PIXART
 from tiny_sana import TRANSFORMER, checkpoint
 

@@ -5,10 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from image_pipelines import difference, draw, reference
-from image_pipelines import load as load_class
-from mindone.diffusers import DeepCacheConfig, engines
-from mindone.diffusers import functional as F
+from image_pipelines import difference, draw, load as load_class, reference
+from mindone.diffusers import DeepCacheConfig, engines, functional as F
 from tiny_pipelines import checkpoint, images_of, load
 
 FACTORS = {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}

@@ -20,8 +20,7 @@ from mindone.diffusers import CalibratedMultistepScheduler, cli, schedulers
 from mindone.diffusers.cli.options import command_line, options_of
 from mindone.diffusers.jobs import Job, Option, PipelineKey, draw, load, run
 from mindone.diffusers.jobs.png import read_job, read_parameters, save_png
-from tiny_pipelines import checkpoint, tiny_autoencoder_folder
-from tiny_pipelines import load as load_tiny
+from tiny_pipelines import checkpoint, load as load_tiny, tiny_autoencoder_folder
 
 CALIBRATION = ("801:0.7:0.3", "201:0.5:0.7:-0.1")
 

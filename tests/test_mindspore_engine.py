@@ -14,8 +14,7 @@ from mindone.diffusers import functional as F
 from mindone.diffusers.engines import FlashAttention
 from mindone.diffusers.engines.binding import InMemory, bind
 from mindone.diffusers.engines.cache import GraphCache
-from mindone.diffusers.engines.mindspore import attention, device
-from mindone.diffusers.engines.mindspore import convolution as by_columns
+from mindone.diffusers.engines.mindspore import attention, convolution as by_columns, device
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
 from mindone.diffusers.families.stable_diffusion.unet import UNet2DConditionModel

@@ -1,5 +1,6 @@
 """The published import paths lead to the classes here, and nothing heavy is imported before it is used."""
 
+import ast
 import importlib
 import json
 import subprocess
@@ -39,6 +40,14 @@ def test_every_class_of_the_package_has_a_published_path_or_is_ours_alone():
     clip = set(GOLDEN["transformers"])
     listed = set(GOLDEN["diffusers"]) | clip | ours_alone | set(OURS_ALONE)
     assert set(mindone.diffusers.__all__) <= listed
+
+
+@pytest.mark.parametrize("package", [mindone.diffusers, mindone.transformers])
+def test_type_checkers_know_every_public_name(package):
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    typing = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in typing for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.asname for node in imports for alias in node.names} == {*package.__all__} - {"__version__"}
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path not in _FILES])

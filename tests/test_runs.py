@@ -19,8 +19,8 @@ from mindone.diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
     UniPCMultistepScheduler,
+    functional as F,
 )
-from mindone.diffusers import functional as F
 from mindone.diffusers.engines.cache import GraphCache
 from tiny_pipelines import checkpoint, load
 

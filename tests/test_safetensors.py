@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mindone.diffusers.loading import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.safetensors import Float8Tensor

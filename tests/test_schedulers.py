@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from golden.schedulers_cases import CASES, LATENT, NOISE_SEED, Case, Trajectory, picked, trajectory
 from mindone.diffusers.schedulers import (

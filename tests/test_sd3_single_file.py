@@ -26,8 +26,7 @@ from network_cases import CASES
 from original_files import equal, opened
 from test_networks import error
 from tiny_pipelines import images_of
-from tiny_sd3 import checkpoint
-from tiny_sd3 import single_file_checkpoint as folder
+from tiny_sd3 import checkpoint, single_file_checkpoint as folder
 
 NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 _folder = tempfile.TemporaryDirectory(prefix="sd3-files-")

@@ -15,8 +15,7 @@ from mindone.diffusers.families.convert import folder_to_file
 from mindone.diffusers.jobs import Job, PipelineKey, draw, load
 from mindone.diffusers.jobs.own_values import own_values
 from mindone.diffusers.jobs.pictures import Pictures
-from mindone.diffusers.jobs.profile import Evidence, Profile, save_under_name
-from mindone.diffusers.jobs.profile import Settings as Speed
+from mindone.diffusers.jobs.profile import Evidence, Profile, Settings as Speed, save_under_name
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue

@@ -7,8 +7,7 @@ import json
 import socket
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")

@@ -27,9 +27,9 @@ from mindone.diffusers import (
     TaylorSeerCacheConfig,
     bench,
     cli,
+    functional as F,
     jobs,
 )
-from mindone.diffusers import functional as F
 from mindone.diffusers.bench.shapes import SHAPES
 from mindone.diffusers.families import registry
 from mindone.diffusers.families.adapters import LoraNames
@@ -49,8 +49,7 @@ from mindone.diffusers.pipelines.published import PublishedPipeline
 from mindone.diffusers.pipelines.stages import published
 from mindone.diffusers.pipelines.starts import FromNoise
 from mindone.diffusers.schedulers.levels import FLOW
-from tiny_pipelines import images_of
-from tiny_pipelines import load as load_tiny
+from tiny_pipelines import images_of, load as load_tiny
 
 # ---- the networks ----------------------------------------------------------------------------------------------------
 

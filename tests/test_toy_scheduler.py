@@ -28,8 +28,7 @@ from mindone.diffusers.schedulers import (
 from mindone.diffusers.schedulers.options import NOISE_SCHEDULE, SPACING, fields
 from mindone.diffusers.schedulers.variance_preserving import VariancePreserving
 from mindone.diffusers.tune.pipeline import tune
-from tiny_pipelines import checkpoint, images_of, sharing
-from tiny_pipelines import load as load_tiny
+from tiny_pipelines import checkpoint, images_of, load as load_tiny, sharing
 
 
 def declare() -> type[Scheduler]:

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 from mindone.diffusers import DeepCacheConfig, TaylorSeerCacheConfig, cli
 from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.jobs.profile import Profile, Settings
-from mindone.diffusers.tune import costs as costing
-from mindone.diffusers.tune import pipeline, session
+from mindone.diffusers.tune import costs as costing, pipeline, session
 from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.costs import Costs, Part
 from mindone.diffusers.tune.front import Dot, Front, Row

@@ -9,8 +9,7 @@ from pathlib import Path
 from checkpoints import TEXTS, write_model, write_tokenizer
 from mindone.diffusers import AutoencoderKL, CLIPTextModel, FluxTransformer2DModel
 from mindone.transformers import T5EncoderModel
-from t5_files import CONFIG as T5
-from t5_files import write_t5_tokenizer
+from t5_files import CONFIG as T5, write_t5_tokenizer
 from tiny_sd3 import VAE as SD3_VAE
 
 CHANNELS = 16

@@ -13,8 +13,7 @@ from mindone.diffusers import AutoencoderKL, AutoencoderTiny, CLIPTextModelWithP
 from mindone.diffusers.loading.config import read_config
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.transformers import T5EncoderModel
-from t5_files import CONFIG as T5
-from t5_files import write_t5_tokenizer
+from t5_files import CONFIG as T5, write_t5_tokenizer
 
 CHANNELS = 16
 TRANSFORMER = {

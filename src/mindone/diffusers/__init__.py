@@ -6,8 +6,7 @@ Public names are imported at first use, so ``import mindone.diffusers`` costs no
 from typing import TYPE_CHECKING, Any
 
 from .lazy import look_up
-from .published_paths import publish
-from .schedulers.registry import LIBRARY
+from .published_paths import HOMES, publish
 
 if TYPE_CHECKING:
     from .acceleration.deep_cache import DeepCacheConfig as DeepCacheConfig
@@ -26,67 +25,62 @@ if TYPE_CHECKING:
     from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
-    from .models.clip_text import CLIPTextModel as CLIPTextModel
-    from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from .models.clip_text import (
+        CLIPTextModel as CLIPTextModel,
+        CLIPTextModelWithProjection as CLIPTextModelWithProjection,
+    )
     from .models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
-    from .pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
-    from .pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
-    from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
-    from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
+    from .pipelines.auto import (
+        AutoPipelineForImage2Image as AutoPipelineForImage2Image,
+        AutoPipelineForInpainting as AutoPipelineForInpainting,
+        AutoPipelineForText2Image as AutoPipelineForText2Image,
+        DiffusionPipeline as DiffusionPipeline,
+    )
     from .pipelines.auto_model import AutoModel as AutoModel
-    from .pipelines.flux import FluxImg2ImgPipeline as FluxImg2ImgPipeline
-    from .pipelines.flux import FluxInpaintPipeline as FluxInpaintPipeline
-    from .pipelines.flux import FluxPipeline as FluxPipeline
-    from .pipelines.pixart import PixArtAlphaPipeline as PixArtAlphaPipeline
-    from .pipelines.pixart import PixArtSigmaPipeline as PixArtSigmaPipeline
+    from .pipelines.flux import (
+        FluxImg2ImgPipeline as FluxImg2ImgPipeline,
+        FluxInpaintPipeline as FluxInpaintPipeline,
+        FluxPipeline as FluxPipeline,
+    )
+    from .pipelines.pixart import PixArtAlphaPipeline as PixArtAlphaPipeline, PixArtSigmaPipeline as PixArtSigmaPipeline
     from .pipelines.published_flux import FluxTransformer2DModel as FluxTransformer2DModel
-    from .pipelines.published_pixart import PixArtTransformer2DModel as PixArtTransformer2DModel
-    from .pipelines.published_pixart import Transformer2DModel as Transformer2DModel
+    from .pipelines.published_pixart import (
+        PixArtTransformer2DModel as PixArtTransformer2DModel,
+        Transformer2DModel as Transformer2DModel,
+    )
     from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
     from .pipelines.published_stable_diffusion_3 import SD3Transformer2DModel as SD3Transformer2DModel
-    from .pipelines.sana import SanaPipeline as SanaPipeline
-    from .pipelines.sana import SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline
-    from .pipelines.sana import SanaSprintPipeline as SanaSprintPipeline
-    from .pipelines.stable_diffusion import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
+    from .pipelines.sana import (
+        SanaPipeline as SanaPipeline,
+        SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline,
+        SanaSprintPipeline as SanaSprintPipeline,
+    )
     from .pipelines.stable_diffusion import (
+        LatentConsistencyModelPipeline as LatentConsistencyModelPipeline,
         StableDiffusionControlNetImg2ImgPipeline as StableDiffusionControlNetImg2ImgPipeline,
-    )
-    from .pipelines.stable_diffusion import (
         StableDiffusionControlNetInpaintPipeline as StableDiffusionControlNetInpaintPipeline,
-    )
-    from .pipelines.stable_diffusion import (
         StableDiffusionControlNetPipeline as StableDiffusionControlNetPipeline,
-    )
-    from .pipelines.stable_diffusion import (
         StableDiffusionDepth2ImgPipeline as StableDiffusionDepth2ImgPipeline,
-    )
-    from .pipelines.stable_diffusion import (
+        StableDiffusionImg2ImgPipeline as StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline as StableDiffusionInpaintPipeline,
         StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
+        StableDiffusionPipeline as StableDiffusionPipeline,
     )
-    from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
-    from .pipelines.stable_diffusion_3 import StableDiffusion3Img2ImgPipeline as StableDiffusion3Img2ImgPipeline
-    from .pipelines.stable_diffusion_3 import StableDiffusion3InpaintPipeline as StableDiffusion3InpaintPipeline
-    from .pipelines.stable_diffusion_3 import StableDiffusion3Pipeline as StableDiffusion3Pipeline
+    from .pipelines.stable_diffusion_3 import (
+        StableDiffusion3Img2ImgPipeline as StableDiffusion3Img2ImgPipeline,
+        StableDiffusion3InpaintPipeline as StableDiffusion3InpaintPipeline,
+        StableDiffusion3Pipeline as StableDiffusion3Pipeline,
+    )
     from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
-    )
-    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetInpaintPipeline as StableDiffusionXLControlNetInpaintPipeline,
-    )
-    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
-    )
-    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
-    )
-    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
-    )
-    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLInstructPix2PixPipeline as StableDiffusionXLInstructPix2PixPipeline,
+        StableDiffusionXLPipeline as StableDiffusionXLPipeline,
     )
-    from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
     from .schedulers.calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
     from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
@@ -110,70 +104,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    **dict.fromkeys(LIBRARY, "schedulers"),
-    "AutoModel": "pipelines.auto_model",
-    "AutoPipelineForImage2Image": "pipelines.auto",
-    "AutoPipelineForInpainting": "pipelines.auto",
-    "AutoPipelineForText2Image": "pipelines.auto",
-    "AutoencoderDC": "families.networks",
-    "AutoencoderKL": "families.networks",
-    "AutoencoderTiny": "families.networks",
-    "CLIPTextModel": "families.networks",
-    "CLIPTextModelWithProjection": "families.networks",
-    "CLIPTokenizer": "loading.tokenizer",
-    "CLIPVisionModelWithProjection": "families.networks",
-    "ControlNetModel": "families.stable_diffusion.controlnet",
-    "DeepCacheConfig": "acceleration.deep_cache",
-    "DiffusionPipeline": "pipelines.auto",
-    "EasyCacheConfig": "acceleration.easycache",
-    "FirstBlockCacheConfig": "acceleration.first_block_cache",
-    "FluxImg2ImgPipeline": "pipelines.flux",
-    "FluxInpaintPipeline": "pipelines.flux",
-    "FluxPipeline": "pipelines.flux",
-    "FluxTransformer2DModel": "pipelines.published_flux",
-    "GGUFQuantizationConfig": "loading.gguf_config",
-    "GuidanceCacheConfig": "acceleration.guidance_cache",
-    "Int8Config": "acceleration.int8.config",
-    "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
-    "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
-    "PixArtAlphaPipeline": "pipelines.pixart",
-    "PixArtSigmaPipeline": "pipelines.pixart",
-    "PixArtTransformer2DModel": "pipelines.published_pixart",
-    "SD3Transformer2DModel": "pipelines.published_stable_diffusion_3",
-    "SanaPipeline": "pipelines.sana",
-    "SanaSprintImg2ImgPipeline": "pipelines.sana",
-    "SanaSprintPipeline": "pipelines.sana",
-    "SanaTransformer2DModel": "pipelines.published_sana",
-    "SpectrumConfig": "acceleration.spectrum",
-    "StableDiffusion3Img2ImgPipeline": "pipelines.stable_diffusion_3",
-    "StableDiffusion3InpaintPipeline": "pipelines.stable_diffusion_3",
-    "StableDiffusion3Pipeline": "pipelines.stable_diffusion_3",
-    "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionPipeline": "pipelines.stable_diffusion",
-    "StableDiffusionSafetyChecker": "families.networks",
-    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl",
-    "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
-    "TaylorSeerCacheConfig": "acceleration.taylorseer",
-    "Transformer2DModel": "pipelines.published_pixart",
-    "UNet2DConditionModel": "pipelines.published_unet",
-    "WeightOnlyConfig": "acceleration.weights.config",
-}
+_FULL = {name: f"{__name__}.{home}" for name, home in HOMES.items()}
 
-_FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}
-
-__all__ = [*sorted(_HOME), "__version__"]
+__all__ = [*sorted(HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,17 +15,72 @@ from typing import Any
 from .lazy import SCOPE, look_up
 from .schedulers.registry import LIBRARY
 
-_CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
-_FLUX = {"FluxTransformer2DModel": "pipelines.published_flux"}
-_MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
-_PIXART = {"PixArtTransformer2DModel": "pipelines.published_pixart"}
-_SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
-_SD3 = {"SD3Transformer2DModel": "pipelines.published_stable_diffusion_3"}
-_SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
-_SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
-_UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
-_RANDN = {"randn_tensor": "pipelines.published"}
-_RESCALE = {"rescale_noise_cfg": "pipelines.loop"}
+HOMES: Mapping[str, str] = {
+    **{name: f"schedulers.{entry.file}" for name, entry in LIBRARY.items()},
+    "AutoModel": "pipelines.auto_model",
+    "AutoPipelineForImage2Image": "pipelines.auto",
+    "AutoPipelineForInpainting": "pipelines.auto",
+    "AutoPipelineForText2Image": "pipelines.auto",
+    "AutoencoderDC": "families.networks",
+    "AutoencoderKL": "families.networks",
+    "AutoencoderTiny": "families.networks",
+    "CLIPTextModel": "families.networks",
+    "CLIPTextModelWithProjection": "families.networks",
+    "CLIPTokenizer": "loading.tokenizer",
+    "CLIPVisionModelWithProjection": "families.networks",
+    "ControlNetModel": "families.stable_diffusion.controlnet",
+    "DeepCacheConfig": "acceleration.deep_cache",
+    "DiffusionPipeline": "pipelines.auto",
+    "EasyCacheConfig": "acceleration.easycache",
+    "FirstBlockCacheConfig": "acceleration.first_block_cache",
+    "FluxImg2ImgPipeline": "pipelines.flux",
+    "FluxInpaintPipeline": "pipelines.flux",
+    "FluxPipeline": "pipelines.flux",
+    "FluxTransformer2DModel": "pipelines.published_flux",
+    "GGUFQuantizationConfig": "loading.gguf_config",
+    "GuidanceCacheConfig": "acceleration.guidance_cache",
+    "Int8Config": "acceleration.int8.config",
+    "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
+    "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
+    "PixArtAlphaPipeline": "pipelines.pixart",
+    "PixArtSigmaPipeline": "pipelines.pixart",
+    "PixArtTransformer2DModel": "pipelines.published_pixart",
+    "SD3Transformer2DModel": "pipelines.published_stable_diffusion_3",
+    "SanaPipeline": "pipelines.sana",
+    "SanaSprintImg2ImgPipeline": "pipelines.sana",
+    "SanaSprintPipeline": "pipelines.sana",
+    "SanaTransformer2DModel": "pipelines.published_sana",
+    "SpectrumConfig": "acceleration.spectrum",
+    "StableDiffusion3Img2ImgPipeline": "pipelines.stable_diffusion_3",
+    "StableDiffusion3InpaintPipeline": "pipelines.stable_diffusion_3",
+    "StableDiffusion3Pipeline": "pipelines.stable_diffusion_3",
+    "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionSafetyChecker": "families.networks",
+    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
+    "TaylorSeerCacheConfig": "acceleration.taylorseer",
+    "Transformer2DModel": "pipelines.published_pixart",
+    "UNet2DConditionModel": "pipelines.published_unet",
+    "WeightOnlyConfig": "acceleration.weights.config",
+}
+"""The names of the package itself, and the module here that defines each."""
+
+
+def _homes(*names: str) -> dict[str, str]:
+    return {name: HOMES[name] for name in names}
+
 
 _MODULES: Mapping[str, Mapping[str, str]] = {
     "callbacks": dict.fromkeys(
@@ -40,132 +95,98 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "pipelines.callbacks",
     ),
     "configuration_utils": {"ConfigMixin": "loading.configurable:Configurable", "FrozenDict": "loading.config:Config"},
-    "hooks": {"FirstBlockCacheConfig": "acceleration.first_block_cache"},
-    "hooks.first_block_cache": {"FirstBlockCacheConfig": "acceleration.first_block_cache"},
+    "hooks": _homes("FirstBlockCacheConfig"),
+    "hooks.first_block_cache": _homes("FirstBlockCacheConfig"),
     "image_processor": {
         "PipelineImageInput": "pipelines.image_processor:ImageInput",
         "VaeImageProcessor": "pipelines.image_processor",
     },
     "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.published:PublishedPipeline"},
-    "loaders.lora_pipeline": {
-        "FluxLoraLoaderMixin": "pipelines.published:PublishedPipeline",
-        "LoraLoaderMixin": "pipelines.published:PublishedPipeline",
-        "SD3LoraLoaderMixin": "pipelines.published:PublishedPipeline",
-        "StableDiffusionLoraLoaderMixin": "pipelines.published:PublishedPipeline",
-        "StableDiffusionXLLoraLoaderMixin": "pipelines.published:PublishedPipeline",
-    },
+    "loaders.lora_pipeline": dict.fromkeys(
+        (
+            "FluxLoraLoaderMixin",
+            "LoraLoaderMixin",
+            "SD3LoraLoaderMixin",
+            "StableDiffusionLoraLoaderMixin",
+            "StableDiffusionXLLoraLoaderMixin",
+        ),
+        "pipelines.published:PublishedPipeline",
+    ),
     "loaders.single_file": {"FromSingleFileMixin": "pipelines.published:PublishedPipeline"},
     "loading.convert": dict.fromkeys(("file_to_folder", "folder_to_file"), "families.convert"),
     "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
-    "models.auto_model": {"AutoModel": "pipelines.auto_model"},
-    "models.autoencoders.autoencoder_dc": {"AutoencoderDC": "families.networks"},
-    "models.autoencoders.autoencoder_kl": {
-        "AutoencoderKL": "families.networks",
-        "AutoencoderKLOutput": "models.outputs",
-    },
-    "models.autoencoders.autoencoder_tiny": {
-        "AutoencoderTiny": "families.networks",
-        "AutoencoderTinyOutput": "models.outputs",
-    },
+    "models.auto_model": _homes("AutoModel"),
+    "models.autoencoders.autoencoder_dc": _homes("AutoencoderDC"),
+    "models.autoencoders.autoencoder_kl": {**_homes("AutoencoderKL"), "AutoencoderKLOutput": "models.outputs"},
+    "models.autoencoders.autoencoder_tiny": {**_homes("AutoencoderTiny"), "AutoencoderTinyOutput": "models.outputs"},
     "models.autoencoders.vae": dict.fromkeys(
         ("DecoderOutput", "DiagonalGaussianDistribution", "EncoderOutput"), "models.outputs"
     ),
-    "models.controlnet": _CONTROLNET,
-    "models.controlnets.controlnet": _CONTROLNET,
-    "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,
+    "models.controlnet": _homes("ControlNetModel"),
+    "models.controlnets.controlnet": _homes("ControlNetModel"),
+    "models.controlnets.multicontrolnet": _homes("MultiControlNetModel"),
     "models.modeling_outputs": dict.fromkeys(("AutoencoderKLOutput", "Transformer2DModelOutput"), "models.outputs"),
     "models.modeling_utils": {"ModelMixin": "families.networks:Model"},
-    "models.transformers.pixart_transformer_2d": _PIXART,
-    "models.transformers.sana_transformer": _SANA,
-    "models.transformers.transformer_2d": {"Transformer2DModel": "pipelines.published_pixart"},
-    "models.transformers.transformer_flux": _FLUX,
-    "models.transformers.transformer_sd3": _SD3,
-    "models.unet_2d_condition": _UNET,
-    "models.unets.unet_2d_condition": _UNET,
-    "pipelines.auto_pipeline": dict.fromkeys(
-        ("AutoPipelineForImage2Image", "AutoPipelineForInpainting", "AutoPipelineForText2Image"), "pipelines.auto"
+    "models.transformers.pixart_transformer_2d": _homes("PixArtTransformer2DModel"),
+    "models.transformers.sana_transformer": _homes("SanaTransformer2DModel"),
+    "models.transformers.transformer_2d": _homes("Transformer2DModel"),
+    "models.transformers.transformer_flux": _homes("FluxTransformer2DModel"),
+    "models.transformers.transformer_sd3": _homes("SD3Transformer2DModel"),
+    "models.unet_2d_condition": {**_homes("UNet2DConditionModel"), "UNet2DConditionOutput": "models.outputs"},
+    "models.unets.unet_2d_condition": {**_homes("UNet2DConditionModel"), "UNet2DConditionOutput": "models.outputs"},
+    "pipelines.auto_pipeline": _homes(
+        "AutoPipelineForImage2Image", "AutoPipelineForInpainting", "AutoPipelineForText2Image"
     ),
-    "pipelines.controlnet.multicontrolnet": _MULTI_CONTROLNET,
-    "pipelines.controlnet.pipeline_controlnet": {"StableDiffusionControlNetPipeline": "pipelines.stable_diffusion"},
-    "pipelines.controlnet.pipeline_controlnet_img2img": {
-        "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.controlnet.pipeline_controlnet_inpaint": {
-        "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.controlnet.pipeline_controlnet_inpaint_sd_xl": {
-        "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl"
-    },
-    "pipelines.controlnet.pipeline_controlnet_sd_xl": {
-        "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl"
-    },
-    "pipelines.controlnet.pipeline_controlnet_sd_xl_img2img": {
-        "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl"
-    },
-    "pipelines.flux.pipeline_flux": {"FluxPipeline": "pipelines.flux"},
-    "pipelines.flux.pipeline_flux_img2img": {"FluxImg2ImgPipeline": "pipelines.flux"},
-    "pipelines.flux.pipeline_flux_inpaint": {"FluxInpaintPipeline": "pipelines.flux"},
+    "pipelines.controlnet.multicontrolnet": _homes("MultiControlNetModel"),
+    "pipelines.controlnet.pipeline_controlnet": _homes("StableDiffusionControlNetPipeline"),
+    "pipelines.controlnet.pipeline_controlnet_img2img": _homes("StableDiffusionControlNetImg2ImgPipeline"),
+    "pipelines.controlnet.pipeline_controlnet_inpaint": _homes("StableDiffusionControlNetInpaintPipeline"),
+    "pipelines.controlnet.pipeline_controlnet_inpaint_sd_xl": _homes("StableDiffusionXLControlNetInpaintPipeline"),
+    "pipelines.controlnet.pipeline_controlnet_sd_xl": _homes("StableDiffusionXLControlNetPipeline"),
+    "pipelines.controlnet.pipeline_controlnet_sd_xl_img2img": _homes("StableDiffusionXLControlNetImg2ImgPipeline"),
+    "pipelines.flux.pipeline_flux": _homes("FluxPipeline"),
+    "pipelines.flux.pipeline_flux_img2img": _homes("FluxImg2ImgPipeline"),
+    "pipelines.flux.pipeline_flux_inpaint": _homes("FluxInpaintPipeline"),
     "pipelines.flux.pipeline_output": {"FluxPipelineOutput": "pipelines.output:ImagePipelineOutput"},
-    "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
-        "LatentConsistencyModelPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.pixart_alpha.pipeline_pixart_alpha": {"PixArtAlphaPipeline": "pipelines.pixart"},
-    "pipelines.pixart_alpha.pipeline_pixart_sigma": {"PixArtSigmaPipeline": "pipelines.pixart"},
+    "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": _homes(
+        "LatentConsistencyModelPipeline"
+    ),
+    "pipelines.pixart_alpha.pipeline_pixart_alpha": _homes("PixArtAlphaPipeline"),
+    "pipelines.pixart_alpha.pipeline_pixart_sigma": _homes("PixArtSigmaPipeline"),
     "pipelines.sana.pipeline_output": {"SanaPipelineOutput": "pipelines.output:ImagePipelineOutput"},
-    "pipelines.sana.pipeline_sana": {"SanaPipeline": "pipelines.sana"},
-    "pipelines.sana.pipeline_sana_sprint": {"SanaSprintPipeline": "pipelines.sana"},
-    "pipelines.sana.pipeline_sana_sprint_img2img": {"SanaSprintImg2ImgPipeline": "pipelines.sana"},
-    "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto", "ImagePipelineOutput": "pipelines.output"},
-    "pipelines.stable_diffusion.pipeline_output": _SD_OUTPUT,
+    "pipelines.sana.pipeline_sana": _homes("SanaPipeline"),
+    "pipelines.sana.pipeline_sana_sprint": _homes("SanaSprintPipeline"),
+    "pipelines.sana.pipeline_sana_sprint_img2img": _homes("SanaSprintImg2ImgPipeline"),
+    "pipelines.pipeline_utils": {**_homes("DiffusionPipeline"), "ImagePipelineOutput": "pipelines.output"},
+    "pipelines.stable_diffusion.pipeline_output": {"StableDiffusionPipelineOutput": "pipelines.output"},
     "pipelines.stable_diffusion.pipeline_stable_diffusion": {
-        "StableDiffusionPipeline": "pipelines.stable_diffusion",
-        **_RESCALE,
+        **_homes("StableDiffusionPipeline"),
+        "rescale_noise_cfg": "pipelines.loop",
     },
-    "pipelines.stable_diffusion.pipeline_stable_diffusion_depth2img": {
-        "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img": {
-        "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint": {
-        "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix": {
-        "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion"
-    },
-    "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "families.networks"},
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_depth2img": _homes("StableDiffusionDepth2ImgPipeline"),
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img": _homes("StableDiffusionImg2ImgPipeline"),
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint": _homes("StableDiffusionInpaintPipeline"),
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix": _homes(
+        "StableDiffusionInstructPix2PixPipeline"
+    ),
+    "pipelines.stable_diffusion.safety_checker": _homes("StableDiffusionSafetyChecker"),
     "pipelines.stable_diffusion_3.pipeline_output": {
         "StableDiffusion3PipelineOutput": "pipelines.output:ImagePipelineOutput"
     },
-    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3": {
-        "StableDiffusion3Pipeline": "pipelines.stable_diffusion_3"
-    },
-    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_img2img": {
-        "StableDiffusion3Img2ImgPipeline": "pipelines.stable_diffusion_3"
-    },
-    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_inpaint": {
-        "StableDiffusion3InpaintPipeline": "pipelines.stable_diffusion_3"
-    },
-    "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3": _homes("StableDiffusion3Pipeline"),
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_img2img": _homes("StableDiffusion3Img2ImgPipeline"),
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_inpaint": _homes("StableDiffusion3InpaintPipeline"),
+    "pipelines.stable_diffusion_xl.pipeline_output": {"StableDiffusionXLPipelineOutput": "pipelines.output"},
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl": {
-        "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
-        **_RESCALE,
+        **_homes("StableDiffusionXLPipeline"),
+        "rescale_noise_cfg": "pipelines.loop",
     },
-    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img": {
-        "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl"
-    },
-    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_inpaint": {
-        "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl"
-    },
-    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_instruct_pix2pix": {
-        "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl"
-    },
-    **{
-        f"schedulers.{entry.published}": dict.fromkeys((name, *entry.exports), f"schedulers.{entry.file}")
-        for name, entry in LIBRARY.items()
-        if entry.published
-    },
-    "quantizers.quantization_config": {"GGUFQuantizationConfig": "loading.gguf_config"},
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img": _homes("StableDiffusionXLImg2ImgPipeline"),
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_inpaint": _homes("StableDiffusionXLInpaintPipeline"),
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_instruct_pix2pix": _homes(
+        "StableDiffusionXLInstructPix2PixPipeline"
+    ),
+    "quantizers.quantization_config": _homes("GGUFQuantizationConfig"),
     "schedulers.scheduling_utils": {
         "AysSchedules": "schedulers.published",
         "KarrasDiffusionSchedulers": "schedulers.published",
@@ -173,9 +194,14 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "SchedulerOutput": "schedulers.output",
     },
     "utils.loading_utils": {"load_image": "utils.images"},
-    "utils.mindspore_utils": _RANDN,
+    "utils.mindspore_utils": {"randn_tensor": "pipelines.published"},
     "utils.pil_utils": {"make_image_grid": "utils.images"},
-    "utils.torch_utils": _RANDN,
+    "utils.torch_utils": {"randn_tensor": "pipelines.published"},
+    **{
+        f"schedulers.{entry.published}": dict.fromkeys((name, *entry.exports), f"schedulers.{entry.file}")
+        for name, entry in LIBRARY.items()
+        if entry.published
+    },
 }
 """Published module paths, and for each name in them the module here (``module:Name`` if the name differs)."""
 

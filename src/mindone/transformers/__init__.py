@@ -7,13 +7,19 @@ from mindone.diffusers.published_paths import publish_transformers
 
 if TYPE_CHECKING:
     from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor as CLIPImageProcessor
-    from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizer
-    from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizerFast
-    from mindone.diffusers.loading.t5_tokenizer import T5TokenizerFast as T5Tokenizer
-    from mindone.diffusers.loading.t5_tokenizer import T5TokenizerFast as T5TokenizerFast
+    from mindone.diffusers.loading.fast_tokenizer import (
+        GemmaTokenizerFast as GemmaTokenizer,
+        GemmaTokenizerFast as GemmaTokenizerFast,
+    )
+    from mindone.diffusers.loading.t5_tokenizer import (
+        T5TokenizerFast as T5Tokenizer,
+        T5TokenizerFast as T5TokenizerFast,
+    )
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
-    from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
-    from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from mindone.diffusers.models.clip_text import (
+        CLIPTextModel as CLIPTextModel,
+        CLIPTextModelWithProjection as CLIPTextModelWithProjection,
+    )
     from mindone.diffusers.models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from mindone.diffusers.models.gemma2 import Gemma2Model as Gemma2Model
     from mindone.diffusers.models.t5 import T5EncoderModel as T5EncoderModel

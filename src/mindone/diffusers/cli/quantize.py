@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..jobs.quantize import Quantization
-from ..jobs.quantize import quantize as write_quantized
+from ..jobs.quantize import Quantization, quantize as write_quantized
 from ..utils.files import check_folder
 from .options import options_of
 from .status import say

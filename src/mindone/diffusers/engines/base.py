@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, run
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..utils.arrays import Array as Array
-from ..utils.arrays import Input as Input
-from ..utils.arrays import Outputs as Outputs
-from ..utils.arrays import is_constant as is_constant
-from ..utils.arrays import several as several
-from ..utils.arrays import single as single
+from ..utils.arrays import (
+    Array as Array,
+    Input as Input,
+    Outputs as Outputs,
+    is_constant as is_constant,
+    several as several,
+    single as single,
+)
 from .cache import GraphCache
 
 Values: TypeAlias = NDArray[Any]

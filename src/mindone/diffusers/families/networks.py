@@ -4,8 +4,10 @@ from ..models.autoencoder_dc import AutoencoderDC as AutoencoderDC
 from ..models.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from ..models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
 from ..models.base import Model as Model
-from ..models.clip_text import CLIPTextModel as CLIPTextModel
-from ..models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+from ..models.clip_text import (
+    CLIPTextModel as CLIPTextModel,
+    CLIPTextModelWithProjection as CLIPTextModelWithProjection,
+)
 from ..models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
 from ..models.gemma2 import Gemma2Model as Gemma2Model
 from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker

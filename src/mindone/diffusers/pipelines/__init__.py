@@ -6,10 +6,11 @@ from ..lazy import look_up
 from ..published_paths import exported
 
 if TYPE_CHECKING:
-    from .auto import AutoPipelineForText2Image as AutoPipelineForText2Image
-    from .auto import DiffusionPipeline as DiffusionPipeline
-    from .stable_diffusion import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
-    from .stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+    from .auto import AutoPipelineForText2Image as AutoPipelineForText2Image, DiffusionPipeline as DiffusionPipeline
+    from .stable_diffusion import (
+        LatentConsistencyModelPipeline as LatentConsistencyModelPipeline,
+        StableDiffusionPipeline as StableDiffusionPipeline,
+    )
     from .stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
 
 _HOME = exported(__name__)

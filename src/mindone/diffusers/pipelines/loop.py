@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from ..acceleration.enabled_caches import enabled_on
 from ..acceleration.speedup import Cache, RunFacts
-from ..acceleration.steps import Forward, Predictor
-from ..acceleration.steps import Step as Step
+from ..acceleration.steps import Forward, Predictor, Step as Step
 from ..engines import Array, Engine, Input, Outputs, single
 from ..families.components import Denoiser
 from ..families.registry import load

@@ -11,9 +11,7 @@ from .short_names import by_name
 
 if TYPE_CHECKING:
     from .arrays import draw_noise as draw_noise
-    from .base import Scheduler as Scheduler
-    from .base import scheduler_class as scheduler_class
-    from .base import scheduler_classes as scheduler_classes
+    from .base import Scheduler as Scheduler, scheduler_class as scheduler_class, scheduler_classes as scheduler_classes
     from .calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .ddim import DDIMScheduler as DDIMScheduler
     from .ddpm import DDPMScheduler as DDPMScheduler
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
     from .lms import LMSDiscreteScheduler as LMSDiscreteScheduler
     from .output import SchedulerOutput as SchedulerOutput
     from .pndm import PNDMScheduler as PNDMScheduler
-    from .published import AysSchedules as AysSchedules
-    from .published import KarrasDiffusionSchedulers as KarrasDiffusionSchedulers
+    from .published import AysSchedules as AysSchedules, KarrasDiffusionSchedulers as KarrasDiffusionSchedulers
     from .scm import SCMScheduler as SCMScheduler
     from .tcd import TCDScheduler as TCDScheduler
     from .unipc import UniPCMultistepScheduler as UniPCMultistepScheduler

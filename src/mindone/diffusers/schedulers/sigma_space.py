@@ -12,8 +12,7 @@ import numpy as np
 from ..utils.arrays import Array
 from .arrays import Numbers, check_alike
 from .base import Scheduler, Timestep
-from .levels import DISCRETE
-from .levels import FLOW as FLOW_LEVELS
+from .levels import DISCRETE, FLOW as FLOW_LEVELS
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule
 from .spacing import (

@@ -6,11 +6,8 @@ from ..lazy import look_up
 from . import logging
 
 if TYPE_CHECKING:
-    from .files import atomic_write as atomic_write
-    from .files import read_json as read_json
-    from .files import write_json as write_json
-    from .images import load_image as load_image
-    from .images import make_image_grid as make_image_grid
+    from .files import atomic_write as atomic_write, read_json as read_json, write_json as write_json
+    from .images import load_image as load_image, make_image_grid as make_image_grid
     from .outputs import BaseOutput as BaseOutput
     from .progress import progress_bar as progress_bar
 

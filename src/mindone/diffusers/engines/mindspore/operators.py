@@ -21,14 +21,15 @@ from mindspore import ops
 from ..frequencies import grid_waves, lowest_waves, rotary_angles, rotary_frequencies, timestep_frequencies
 from ..rows import row_indices
 from . import device
-from .attention import attention as attention
-from .attention import relu_linear_attention as relu_linear_attention
-from .attention import relu_linear_attention_of_pixels as relu_linear_attention_of_pixels
+from .attention import (
+    attention as attention,
+    relu_linear_attention as relu_linear_attention,
+    relu_linear_attention_of_pixels as relu_linear_attention_of_pixels,
+)
 from .convolution import conv2d as conv2d
 from .device import cast, compute_type, constant, float32_on_cpu
 from .primitives import batch_matmul, bias_add, matmul_of_rows, max_kept, mean_kept, reduce_mean
-from .slices import concat as concat
-from .slices import part
+from .slices import concat as concat, part
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
 

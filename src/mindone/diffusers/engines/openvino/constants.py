@@ -13,8 +13,7 @@ from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
 from ..base import Grouped, Stored, Values, is_mapped, is_quantized
 from .groups import TYPES
-from .marks import Node as Node
-from .marks import unpacking
+from .marks import Node as Node, unpacking
 
 Operand: TypeAlias = Node | ms.Parameter
 """An operand of operations: a node, or a parameter, which they turn into a node."""
