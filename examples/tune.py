@@ -11,7 +11,7 @@ from mindone.diffusers import StableDiffusionPipeline
 pipe = StableDiffusionPipeline.from_pretrained("icons", mindspore_dtype="float16")
 front = pipe.tune(budget_seconds=15, quality=False)
 for factor, row in front.marks().items():
-    print(f"{factor:g}×: {row.predicted_seconds:.3f} s, {row.quality}, {row.settings.words}")
+    print(f"{factor:g}×: {row.seconds:.3f} s, {row.quality}, {row.settings.words}")
 fastest = max(front.marks(), default=1.0)
 pipe.apply_profile(front.at(speed_up=fastest))
 pipe("a rocket", generator=np.random.Generator(np.random.PCG64(0))).images[0].save("tuned.png")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mindone.diffusers import DeepCacheConfig, TaylorSeerCacheConfig, cli
 from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.jobs.profile import Profile, Settings
-from mindone.diffusers.tune import costs as costing, pipeline, session
+from mindone.diffusers.tune import costs as costing, pipeline, session, verify as verifying
 from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.costs import Costs, Part
 from mindone.diffusers.tune.front import Dot, Front, Row
@@ -214,6 +214,53 @@ def test_a_wish_out_of_reach_names_what_is_nearest(wish, message):
         a_front().at(**wish)
 
 
+class NoCompiling:
+    """Costs of a machine that compiles in no time."""
+
+    def compile_seconds(self, settings):
+        return 0.0
+
+
+def run_on(monkeypatch, taken):
+    """A machine on which an image of so many steps takes so many seconds; returns the steps that it ran."""
+    ran = []
+
+    def measure(stacks, costs, settings, runs):
+        ran.append(settings.steps)
+        return taken[settings.steps], None
+
+    monkeypatch.setattr(verifying, "_measure", measure)
+    return ran
+
+
+def test_settings_that_run_too_slowly_for_a_speed_up_give_way_to_faster_ones_that_keep_it(monkeypatch):
+    front = a_front()
+    ran = run_on(monkeypatch, {25: 8.8, 20: 4.8, 10: 2.4, 5: 1.2})
+    verifying.verify(front, None, NoCompiling(), pipeline.Clock(1000, False), [{"speed_up": 4, "min_psnr": 20}])
+    assert ran == [25, 10, 5]  # the baseline, what was predicted to be 4 times as fast, and what is
+    profile = front.at(speed_up=4)
+    assert (profile.settings.steps, profile.evidence.measured_seconds) == (5, 1.2)
+    assert profile.evidence.speed_up == pytest.approx(8.8 / 1.2, abs=1e-3)
+    assert front.baseline_seconds == 8.8
+
+
+def test_settings_that_did_not_run_are_predicted_from_those_that_did(monkeypatch):
+    front = a_front()
+    run_on(monkeypatch, {5: 1.5})
+    verifying.verify(front, None, NoCompiling(), pipeline.Clock(8, False), [8])
+    assert [(row.predicted_seconds, row.measured_seconds) for row in front.rows] == [
+        (1.5, 1.5),
+        (3.0, None),
+        (6.0, None),
+    ]
+
+
+def test_a_goal_that_no_time_was_left_to_run_is_said_to_be_predicted():
+    front = a_front()
+    session._chosen(front, Options(speed_up=4))
+    assert front.notes == ["No time was left to run these settings: their speed is predicted. More --budget helps."]
+
+
 @pytest.mark.parametrize("is_complete", [True, False])
 def test_a_wish_out_of_reach_of_a_search_that_ended_early_asks_for_more_time(is_complete):
     front = a_front()
@@ -323,7 +370,7 @@ def test_without_quality_cost_alone_is_reported(pipe, quick):
 
 
 def test_a_budget_without_room_for_the_reference_gives_cost_alone_and_says_how_much_there_must_be(pipe, ticking):
-    front = pipe.tune([PROMPT], budget_seconds=60, height=SIZE, width=SIZE, progress=False)
+    front = pipe.tune([PROMPT], budget_seconds=80, height=SIZE, width=SIZE, progress=False)
     (note,) = front.notes
     assert "one reference image of 100 steps takes 2" in note and note.endswith("minutes or more.")
     assert not front.is_complete and front.rows and all(row.psnr is None for row in front.rows)

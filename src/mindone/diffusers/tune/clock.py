@@ -14,10 +14,11 @@ class Clock:
     Args:
         budget: seconds in all.
         visible: whether there is a bar.
+        reserve: the fraction of the budget that stays for the last phase.
     """
 
-    def __init__(self, budget: float, visible: bool = True):
-        self.budget, self.began = budget, time.perf_counter()
+    def __init__(self, budget: float, visible: bool = True, reserve: float = 0.0):
+        self.budget, self.began, self.reserve = budget, time.perf_counter(), reserve
         self.end = budget
         shape = "{desc}|{bar:24}|"
         self._bar = progress_bar(total=math.ceil(budget), disable=not visible, bar_format=shape)
@@ -29,7 +30,12 @@ class Clock:
 
     def begin(self, part: float) -> None:
         """Begin a phase that may take this fraction of the remaining time."""
-        self.end = self.gone + part * max(self.budget - self.gone, 0.0)
+        self.end = self.gone + part * max((1 - self.reserve) * self.budget - self.gone, 0.0)
+
+    def begin_last(self, part: float) -> None:
+        """Begin the phase for which time is reserved."""
+        self.reserve = 0.0
+        self.begin(part)
 
     def has(self, needed: float = 0.0) -> bool:
         """Whether the phase has this many seconds left."""

@@ -33,6 +33,11 @@ class Row:
     """The first prompt's, (height, width, 3)."""
 
     @property
+    def seconds(self) -> float:
+        """Seconds of one image: measured, or else predicted."""
+        return self.predicted_seconds if self.measured_seconds is None else self.measured_seconds
+
+    @property
     def quality(self) -> str:
         """The likeness in words."""
         return "quality not measured" if self.psnr is None else f"{self.psnr:.1f} dB"
@@ -110,7 +115,7 @@ class Front:
             row
             for row in self.rows
             if (speed_up is None or row.speed_up >= speed_up * (1 - SLACK))
-            and (seconds is None or row.predicted_seconds <= seconds * (1 + SLACK))
+            and (seconds is None or row.seconds <= seconds * (1 + SLACK))
         ]
         if not fast:
             fastest = max(self.rows, key=lambda row: row.speed_up)
@@ -153,6 +158,23 @@ class Front:
         )
         return self.origin.model_copy(update={"settings": row.settings, "evidence": evidence})
 
+    def correct(self, factor: float) -> None:
+        """Multiply all times that are only predicted by ``factor``."""
+        for dot in self.dots:
+            dot.seconds *= factor
+        for row in self.rows:
+            row.predicted_seconds *= factor
+        self.baseline_seconds = self.measured_baseline_seconds or self.baseline_seconds * factor
+        for row in self.rows:
+            row.speed_up = self.baseline_seconds / row.seconds
+
+    def settle(self) -> None:
+        """Put the rows in the order of their seconds, without those that a faster one now equals."""
+        rows, self.rows = sorted(self.rows, key=lambda row: (row.seconds, -(row.psnr or 0.0))), []
+        for row in rows:
+            if not self.rows or row.psnr is None or _closeness(row) > _closeness(self.rows[-1]):
+                self.rows.append(row)
+
     def marks(self, factors: Sequence[float] = MARKS) -> dict[float, Row]:
         """The best row for each of these speed-ups that the front reaches."""
         reached = [each for each in factors if any(row.speed_up >= each * (1 - SLACK) for row in self.rows)]
@@ -166,9 +188,8 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
 
 def _closeness(row: Row) -> tuple[float, float]:
     """A sort key: better rows come last, or slower ones if quality was not measured."""
-    return (row.psnr if row.psnr is not None else 0.0, row.predicted_seconds)
+    return (row.psnr if row.psnr is not None else 0.0, row.seconds)
 
 
 def _seconds(row: Row) -> str:
-    seconds = row.predicted_seconds
-    return f"{seconds:.3g} s"
+    return f"{row.seconds:.3g} s"

@@ -28,7 +28,7 @@ from .prior import expected_psnr
 from .search import LocalSearch, Point, estimated, halve, on_front
 from .seeds import few_steps, first_seeds
 from .stacks import Stacks
-from .verify import verify
+from .verify import Target, verify
 
 if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline as Pipeline
@@ -39,10 +39,12 @@ _GAIN = 0.9
 """Skip lossy networks whose run takes more than this fraction of the plain one's time: not worth compiling."""
 _GRAPHS = 16
 """Compiled graphs per network while many settings take turns, if networks are small."""
-_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.5, 0.5, 0.95
+_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.6, 0.9, 0.95
 """The fraction of the remaining time that each phase may take."""
 _EXPECT_ALONE = 0.7
 """The same if only the verification follows."""
+_RESERVE = 0.25
+"""The fraction of the budget that is kept for running what the search recommends."""
 _LEAST_REFERENCE = 0.6
 """The fraction of the remaining time that one reference image may take."""
 SMALL_SECONDS = 5.0
@@ -60,7 +62,7 @@ def tune(
     distilled: str | None = None,
     seed: int = 0,
     quality: bool = True,
-    targets: Sequence[float] = (),
+    targets: Sequence[Target] = (),
     progress: bool = True,
 ) -> Front:
     """Measure the cost of a run's parts, and search for the Pareto front: the settings closest to the reference at each
@@ -77,7 +79,8 @@ def tune(
         seed: the noise's.
         quality: False for random weights: then only cost is measured, and known losses of each method decide between
             settings of the same cost.
-        targets: speed-ups to verify besides the usual ones.
+        targets: what `Front.at` will be asked for, so that these settings are run and measured before all others:
+            speed-ups, or arguments of `Front.at`.
         progress: show a bar with the time left.
 
     Raises:
@@ -89,7 +92,7 @@ def tune(
     texts = _checked(pipe, prompts, budget_seconds)
     size = checks.default_size(pipe, height, width, None)
     checks.check_size(pipe, *size)
-    clock = Clock(budget_seconds, progress)
+    clock = Clock(budget_seconds, progress, _RESERVE)
     networks = [each for each in pipe.components.values() if isinstance(each, Model)]
     limits = [each.graphs.limit for each in networks]
     try:
@@ -143,7 +146,7 @@ class Tuner:
         self.too_short: str | None = None
         """Why the budget was too short for something."""
 
-    def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
+    def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[Target]) -> Front:
         """Run all phases in turn, as far as time allows."""
         was_interrupted = False
         self.clock.begin(_EXPLORE)
@@ -163,7 +166,7 @@ class Tuner:
         front = self.made(quality)
         if not was_interrupted:
             try:
-                self.clock.begin(_VERIFY)
+                self.clock.begin_last(_VERIFY)
                 verify(front, self.stacks, self.costs, self.clock, targets)
             except KeyboardInterrupt:
                 was_interrupted = True

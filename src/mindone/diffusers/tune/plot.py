@@ -43,7 +43,7 @@ def plot(front: Front) -> Plot | None:
     rows = [row for row in front.rows if row.psnr is not None]
     if not rows:
         return None
-    seconds = [*(row.predicted_seconds for row in rows), front.baseline_seconds]
+    seconds = [*(row.seconds for row in rows), front.baseline_seconds]
     low, high = min(seconds) * 0.92, max(seconds) * 1.08
     decibels = [row.psnr for row in rows if row.psnr is not None]
     floor, ceiling = math.floor(min(decibels) / 5) * 5, math.ceil((max(decibels) + 0.5) / 5) * 5
@@ -61,9 +61,9 @@ def plot(front: Front) -> Plot | None:
     ]
     line = [
         Mark(
-            x(row.predicted_seconds),
+            x(row.seconds),
             y(row.psnr or 0.0),
-            f"{row.settings.words}: {row.predicted_seconds:.3g} s ({row.speed_up:.1f}×), {row.psnr:.1f} dB",
+            f"{row.settings.words}: {row.seconds:.3g} s ({row.speed_up:.1f}×), {row.psnr:.1f} dB",
         )
         for row in rows
     ]

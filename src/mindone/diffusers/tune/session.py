@@ -54,7 +54,7 @@ def run(options: Options, command: str, folder: Path) -> Front:
                 distilled=offered.get("distilled"),
                 seed=options.seed,
                 quality=options.shape is None,
-                targets=[options.speed_up] if options.speed_up else [],
+                targets=[options.targets] if options.has_target else [],
                 progress=is_progress_bar_enabled(),
             )
     if options.shape:
@@ -78,7 +78,10 @@ def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | N
     if not options.has_target:
         return {f"{factor:g}x.json": front.profile(row) for factor, row in front.marks().items()}, None
     try:
-        return {"profile.json": front.at(**options.targets)}, None
+        profile = front.at(**options.targets)
+        if profile.evidence and profile.evidence.measured_seconds is None:
+            front.notes.append("No time was left to run these settings: their speed is predicted. More --budget helps.")
+        return {"profile.json": profile}, None
     except ValueError as error:
         early = "" if front.is_complete else "; the search ended early, and --budget MINUTES gives it more time"
         return {}, f"{error}{early}"

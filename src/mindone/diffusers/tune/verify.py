@@ -1,10 +1,11 @@
-"""Runs the chosen rows of a front as a user would, and measures their time and memory."""
+"""Runs the rows of a front that people will use as they will use them, and measures their time and memory."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,52 +13,61 @@ from ..jobs.profile import Settings
 from ..utils.machine import peak_memory, reset_peak_memory
 from .clock import Clock
 from .costs import Costs
-from .front import MARKS, Front, Row, distinct
+from .front import MARKS, Front, Row
 from .stacks import Stacks
 
-_RUNS = 3
+Target = float | Mapping[str, float | None]
+"""A speed-up, or the arguments of `Front.at`."""
+_SECONDS, _MOST_RUNS = 4.0, 9
+"""A row's runs take this long together, but there is at least one, and no more than so many."""
 
 
-def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[float] = ()) -> None:
-    """Measure the baseline and the rows likely to be used, as far as the budget allows.
+def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[Target] = ()) -> None:
+    """Measure the baseline and the rows that these targets choose, then those of the usual speed-ups, as far as the
+    budget allows.
 
-    Then correct all predictions by the factor between these runs and their predictions.
+    What was measured replaces its prediction, and corrects the others by the median factor. A row that turns out too
+    slow for a target so gives way to a faster one, which is measured in turn.
     """
-    chosen, pairs = distinct(front.marks([*targets, *MARKS]).values()), []
-    baseline = front.origin.settings
-    runs: list[Row | None] = [None, *chosen]  # None is the baseline
-    for run in runs:
-        settings, predicted = (run.settings, run.predicted_seconds) if run else (baseline, front.baseline_seconds)
-        needed = costs.compile_seconds(settings) + (_RUNS + 1) * predicted
-        if not clock.has(needed):
-            continue
-        clock.show(f"verifying {predicted:.3g} s")
-        measured, peak = _measure(stacks, costs, settings)
-        pairs.append(measured / predicted)
-        if run:
-            run.measured_seconds, run.peak_memory = measured, peak
-        else:
-            front.measured_baseline_seconds = measured
-    if pairs:
-        _correct(front, statistics.median(pairs))
+    predicted = {id(row): row.predicted_seconds for row in front.rows}
+
+    def measured(settings: Settings, seconds: float) -> tuple[float, int | None] | None:
+        runs = min(max(math.ceil(_SECONDS / seconds), 1), _MOST_RUNS)
+        if not clock.has(costs.compile_seconds(settings) + (1 + runs) * seconds):
+            return None
+        clock.show(f"running {settings.words}")
+        return _measure(stacks, costs, settings, runs)
+
+    if found := measured(front.origin.settings, front.baseline_seconds):
+        front.measured_baseline_seconds, _ = found
+        front.correct(front.measured_baseline_seconds / front.baseline_seconds)
+    for target in [*targets, *MARKS]:
+        while (row := _choice(front, target)) and row.measured_seconds is None:
+            if not (found := measured(row.settings, row.seconds)):
+                break
+            row.measured_seconds, row.peak_memory = found
+            factors = [each.measured_seconds / predicted[id(each)] for each in front.rows if each.measured_seconds]
+            front.correct(statistics.median(factors) * predicted[id(row)] / row.predicted_seconds)
+    front.settle()
 
 
-def _measure(stacks: Stacks, costs: Costs, settings: Settings) -> tuple[float, int | None]:
+def _choice(front: Front, target: Target) -> Row | None:
+    """The row for a target; None if the front does not reach it."""
+    wish = target if isinstance(target, Mapping) else {"speed_up": target}
+    try:
+        return front.row_at(**wish)
+    except ValueError:
+        return None
+
+
+def _measure(stacks: Stacks, costs: Costs, settings: Settings, runs: int) -> tuple[float, int | None]:
     """The median seconds of some runs, and the process's peak memory while nothing else is compiled."""
     stacks.release()
     counts = reset_peak_memory()
     view = stacks.view(settings)
     taken = []
-    for _ in range(_RUNS + 1):
+    for _ in range(1 + runs):
         began = time.perf_counter()
         view(**costs.arguments, generator=np.random.default_rng(0))
         taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:]), peak_memory() if counts else None
-
-
-def _correct(front: Front, factor: float) -> None:
-    front.baseline_seconds *= factor
-    for dot in front.dots:
-        dot.seconds *= factor
-    for row in front.rows:
-        row.predicted_seconds *= factor
