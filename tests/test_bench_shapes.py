@@ -28,7 +28,7 @@ TINY = shapes.SHAPES["sd15"].changed(
         "vae": checkpoints.AUTOENCODER,
     },
     nbytes=2_000_000,
-    distilled_unet=checkpoints.UNETS["bk_sdm"],
+    distilled={"unet": checkpoints.UNETS["bk_sdm"]},
     tiny_vae=checkpoints.TINY_AUTOENCODER,
 )
 
@@ -54,7 +54,7 @@ def test_the_parameters_are_as_many_as_published():
     shape = shapes.SHAPES["sd15"]
     counts = {
         "unet": UNet2DConditionModel(**shape.config("unet")).num_parameters(),
-        "distilled": UNet2DConditionModel(**shape.distilled_unet).num_parameters(),
+        "distilled": UNet2DConditionModel(**shape.distilled["unet"]).num_parameters(),
         "text_encoder": CLIPTextModel(**shape.config("text_encoder")).num_parameters(),
         "vae": AutoencoderKL(**shape.config("vae")).num_parameters(),
         "tiny_vae": AutoencoderTiny(**shape.tiny_vae).num_parameters(),

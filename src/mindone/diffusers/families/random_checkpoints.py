@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,8 +49,8 @@ class RandomCheckpoint:
     tokenizers: Mapping[str, Vocabulary]
     scheduler: Values
     tiny_vae: Values
-    distilled_unet: Values | None = None
-    """The config of a UNet distilled from the pipeline's: another checkpoint, which shares the rest."""
+    distilled: Mapping[str, Values] = field(default_factory=dict)
+    """The configs of its networks in another, distilled checkpoint, which shares the rest."""
     absent: tuple[str, ...] = ()
     """Components of the pipeline's class that it lacks."""
 
@@ -74,11 +74,12 @@ class RandomCheckpoint:
         write_config(root / "scheduler", self.scheduler, "scheduler_config.json")
         write_json(root / MODEL_INDEX, self._index)
         write_random_network(AutoencoderTiny, self.tiny_vae, roles["tiny_vae"])
-        if self.distilled_unet is not None:
+        if self.distilled:
             distilled = roles["distilled"] = folder / f"{name}-distilled"
-            write_random_network(self.networks["unet"].cls, self.distilled_unet, distilled / "unet")
+            for component, config in self.distilled.items():
+                write_random_network(self.networks[component].cls, config, distilled / component)
             shutil.copyfile(root / MODEL_INDEX, distilled / MODEL_INDEX)
-            shared = [component for component in self._index if component not in ("unet", "_class_name")]
+            shared = [component for component in self._index if component not in (*self.distilled, "_class_name")]
             write_json(distilled / SHARED_COMPONENTS, dict.fromkeys(shared, name))
         return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
 

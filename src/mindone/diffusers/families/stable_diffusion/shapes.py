@@ -48,5 +48,5 @@ SD15 = RandomCheckpoint(
     {"tokenizer": CLIP_VOCABULARY},
     CONFIGS["scheduler"],
     CONFIGS["tiny_vae"],
-    CONFIGS["distilled_unet"],
+    {"unet": CONFIGS["distilled_unet"]},
 )
