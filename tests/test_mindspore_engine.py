@@ -17,9 +17,7 @@ from mindone.diffusers.engines.cache import GraphCache
 from mindone.diffusers.engines.mindspore import attention, convolution as by_columns, device
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
-from mindone.diffusers.families.stable_diffusion.unet import UNet2DConditionModel
 from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
-from mindone.diffusers.models.clip_text import CLIPTextModel
 
 TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
 
@@ -486,23 +484,10 @@ def eager_and_compiled(model, *inputs, **options):
     return zip(*results)
 
 
-def test_text_encoder_gives_the_same_compiled(checkpoint):
-    model = CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder")
-    for eager, compiled in eager_and_compiled(model, np.int64([[5, 9, 2, 2]]), skip=1):
-        assert_close(compiled, eager)
-
-
 def test_autoencoder_gives_the_same_compiled(checkpoint):
     model = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae")
     latents = draw(1, model.config.latent_channels, 4, 4)
     for eager, compiled in eager_and_compiled(model, latents, method="decode_latents"):
-        assert_close(compiled, eager)
-
-
-def test_unet_gives_the_same_compiled(checkpoint):
-    model = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet")
-    inputs = draw(1, 4, 8, 8), np.float32([999.0]), draw(1, 7, model.config.cross_attention_dim)
-    for eager, compiled in eager_and_compiled(model, *inputs):
         assert_close(compiled, eager)
 
 
