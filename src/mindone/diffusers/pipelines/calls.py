@@ -9,6 +9,7 @@ with pictures are in `picture_calls`.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -399,7 +400,8 @@ class Arguments(
             ValueError: texts or embeddings are wrong.
         """
         embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
-        return checks.check_prompts(self.prompt, *embeds) * self.num_images_per_prompt
+        further = {name: text for name, text in vars(self).items() if re.fullmatch(r"(negative_)?prompt_\d", name)}
+        return checks.check_prompts(self.prompt, *embeds, **further) * self.num_images_per_prompt
 
 
 # ---- reading a call --------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """FLUX.1: text-to-image, image-to-image and inpainting with a transformer that reads T5's tokens and CLIP's pooled
 text."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar
@@ -22,8 +23,8 @@ from . import checks
 from .calls import Arguments, Texts
 from .flux_calls import FluxArguments, FluxEnding, FluxImageCall, FluxMaskCall, FluxTextCall
 from .flux_starts import PackedImage, PackedInpainting, PackedNoise
-from .joint_texts import check_embeds, refuse_pictures
-from .loop import Run, repeat_each
+from .joint_texts import Given, check_embeds, condition, encode_texts, refuse_pictures, texts_of
+from .loop import Run
 from .output import ImagePipelineOutput
 from .packing import as_published
 from .pipeline import constructor
@@ -127,15 +128,11 @@ class Flux(PublishedPipeline):
         """
         count = checks.check_prompts(prompt, prompt_embeds, None, None, prompt_2=prompt_2)
         checks.check_pooled("", prompt_embeds, pooled_prompt_embeds)
-        embeds, pooled = prompt_embeds, pooled_prompt_embeds
-        if embeds is None or pooled is None:
-            with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
-                embeds, pooled = self._read(_texts(prompt, prompt_2, count), max_sequence_length)
-        embeds, pooled = (self._repeated(x, num_images_per_prompt) for x in (embeds, pooled))
+        prompts = Given(texts_of(count, prompt, prompt_2), prompt_embeds, pooled_prompt_embeds)
+        read = partial(self._read, max_sequence_length)
+        with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
+            embeds, pooled, _, _ = encode_texts(self.engine, read, prompts, None, num_images_per_prompt)
         return embeds, pooled, self.engine.asarray(np.zeros((embeds.shape[1], 3), np.float32))
-
-    def _repeated(self, x: Array, times: int) -> Array:
-        return repeat_each(self.engine, self.engine.asarray(x), times)
 
     def prepare_latents(  # type: ignore[override]  # published with the places of tokens
         self,
@@ -159,7 +156,7 @@ class Flux(PublishedPipeline):
         places[:, 1:] = np.mgrid[:rows, :columns].reshape(2, -1).T
         return as_published(self, noise), self.engine.asarray(places)
 
-    def _read(self, texts: list[list[str]], length: int) -> tuple[Array, Array]:
+    def _read(self, length: int, texts: Sequence[list[str]], _: int) -> tuple[Array, Array]:
         """Embeddings and pooled texts; ``texts`` has one list for CLIP and one for T5, with one text per prompt."""
         network, tokenizer = self.text_encoder_2, self.tokenizer_2
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
@@ -175,42 +172,18 @@ class Flux(PublishedPipeline):
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Give the run its network's conditions: the text, the pooled text, and the guidance scale."""
         assert isinstance(call, FluxArguments)
-        texts = self._encoded(call, run.do_classifier_free_guidance)
-        embeds, pooled, negative, negative_pooled = (
-            None if x is None else self._repeated(x, call.num_images_per_prompt) for x in texts
-        )
-        assert embeds is not None and pooled is not None
-        run.condition_on(
-            prompt_embeds=run.rows_of(embeds, negative),
-            pooled_prompt_embeds=run.rows_of(pooled, negative_pooled),
-            negative_prompt_embeds=negative,
-            negative_pooled_prompt_embeds=negative_pooled,
-        )
+        count = checks.check_prompts(call.prompt, call.prompt_embeds, None, None)
+        prompts = Given(texts_of(count, call.prompt, call.prompt_2), call.prompt_embeds, call.pooled_prompt_embeds)
+        negative = None
+        if run.do_classifier_free_guidance:
+            texts = texts_of(count, call.negative_prompt, call.negative_prompt_2)
+            negative = Given(texts, call.negative_prompt_embeds, call.negative_pooled_prompt_embeds)
+        read = partial(self._read, call.max_sequence_length)
+        condition(run, encode_texts(self.engine, read, prompts, negative, call.num_images_per_prompt))
         scale = run.settings.built_in_guidance_scale = self.choose_guidance_scale(call.guidance_scale)
         if self.denoiser.config["guidance_embeds"]:
             rows = run.tensors["prompt_embeds"].shape[0]
             run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale * TIMES, np.float32))
-
-    def _encoded(self, call: FluxArguments, is_guided: bool) -> tuple[Array, Array, Array | None, Array | None]:
-        """Embeddings and pooled texts of the prompts, then those of the negative prompts, None without guidance."""
-        embeds, pooled = call.prompt_embeds, call.pooled_prompt_embeds
-        negative, negative_pooled = call.negative_prompt_embeds, call.negative_pooled_prompt_embeds
-        count = checks.check_prompts(call.prompt, embeds, None, None)
-        length = call.max_sequence_length
-        positive = _texts(call.prompt, call.prompt_2, count)
-        avoided = _texts(call.negative_prompt, call.negative_prompt_2, count)
-        if is_guided and embeds is None and negative is None:
-            # In one batch, so that a large text encoder reads its weights once.
-            hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], length)
-            return hidden[:count], pools[:count], hidden[count:], pools[count:]
-        if embeds is None or pooled is None:
-            embeds, pooled = self._read(positive, length)
-        if not is_guided:
-            return embeds, pooled, None, None
-        if negative is None or negative_pooled is None:
-            negative, negative_pooled = self._read(avoided, length)
-        checks.check_lengths(embeds, negative)
-        return embeds, pooled, negative, negative_pooled
 
 
 class FluxPipeline(Flux):
@@ -234,11 +207,6 @@ class FluxInpaintPipeline(Flux):
     callback_tensors = (*Flux.callback_tensors, "mask")
 
     __call__ = published(FluxMaskCall, PackedInpainting, ImagePipelineOutput)
-
-
-def _texts(first: Texts, second: Texts, count: int) -> list[list[str]]:
-    """The texts for CLIP and for T5, one per prompt."""
-    return [checks.as_list(each, count) for each in (first, second or first)]
 
 
 def __getattr__(name: str) -> object:

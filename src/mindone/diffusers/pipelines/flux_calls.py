@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
-from . import checks
 from .calls import (
     Callbacks,
     Count,
@@ -18,7 +17,6 @@ from .calls import (
     PicturePrompts,
     Prompt,
     Size,
-    Texts,
     argument,
 )
 from .flow_calls import FlowSteps, JointAttention, LongTexts, check_given
@@ -129,13 +127,3 @@ class FluxArguments(
     def adapter_options(self) -> dict[str, object] | None:
         """See `Arguments`."""
         return None if self.joint_attention_kwargs is None else dict(self.joint_attention_kwargs)
-
-    @property
-    def further_texts(self) -> dict[str, Texts]:
-        """The texts for the second text encoder, by name."""
-        return {"prompt_2": self.prompt_2, "negative_prompt_2": self.negative_prompt_2}
-
-    def count_images(self) -> int:
-        """See `Arguments.count_images`."""
-        embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
-        return checks.check_prompts(self.prompt, *embeds, **self.further_texts) * self.num_images_per_prompt

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from ..engines import Array
 from ..families.captions import check_cleaning
 from . import checks
-from .calls import argument
+from .calls import (
+    Count,
+    Embeds,
+    Eta,
+    Generator,
+    GuidanceScale,
+    Latents,
+    Negative,
+    NegativeEmbeds,
+    OwnSteps,
+    Prompt,
+    Size,
+    argument,
+)
 from .picture_calls import PictureArguments
 
 
@@ -55,6 +68,27 @@ class TextLength:
     max_sequence_length: int = argument(
         300, "how many tokens of a prompt to read; the rest is ignored.", checks.check_count
     )
+
+
+@dataclass(frozen=True)
+class MaskedTexts(
+    NegativeMasks,
+    NegativeEmbeds,
+    Masks,
+    Embeds,
+    Latents,
+    Generator,
+    Eta,
+    Size,
+    Count,
+    GuidanceScale,
+    OwnSteps,
+    Negative,
+    Prompt,
+):
+    """The first arguments of text-to-image with guidance."""
+
+    num_inference_steps: int = 20
 
 
 @dataclass(frozen=True)

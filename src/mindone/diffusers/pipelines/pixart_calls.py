@@ -3,53 +3,14 @@
 from dataclasses import dataclass
 
 from ..families.captions import check_cleaning
-from .calls import (
-    Adapters,
-    Callbacks,
-    Count,
-    Embeds,
-    Eta,
-    Generator,
-    GuidanceScale,
-    GuidedPart,
-    Latents,
-    Negative,
-    NegativeEmbeds,
-    Output,
-    OwnSteps,
-    Prompt,
-    Size,
-    argument,
-)
-from .masked_calls import Binning, Cleaning, Masks, NegativeMasks, TextLength
+from .calls import Adapters, Callbacks, GuidedPart, Output, argument
+from .masked_calls import Binning, Cleaning, MaskedTexts, TextLength
 
 
 @dataclass(frozen=True)
-class SigmaCall(
-    GuidedPart,
-    Callbacks,
-    Adapters,
-    TextLength,
-    Binning,
-    Cleaning,
-    Output,
-    NegativeMasks,
-    NegativeEmbeds,
-    Masks,
-    Embeds,
-    Latents,
-    Generator,
-    Eta,
-    Size,
-    Count,
-    GuidanceScale,
-    OwnSteps,
-    Negative,
-    Prompt,
-):
+class SigmaCall(GuidedPart, Callbacks, Adapters, TextLength, Binning, Cleaning, Output, MaskedTexts):
     """Text-to-image."""
 
-    num_inference_steps: int = 20
     clean_caption: bool | None = argument(
         None,
         "remove from prompts what was cleaned from the captions of the training data: addresses, markup, numbers of "

@@ -15,17 +15,14 @@ from .calls import (
     GuidanceScale,
     GuidedPart,
     Latents,
-    Negative,
-    NegativeEmbeds,
     Output,
-    OwnSteps,
     Prompt,
     Size,
     Steps,
     Timesteps,
     argument,
 )
-from .masked_calls import Binning, Cleaning, MaskedArguments, Masks, NegativeMasks, TextLength
+from .masked_calls import Binning, Cleaning, MaskedArguments, MaskedTexts, Masks, TextLength
 from .picture_calls import Image, Strength
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
@@ -81,62 +78,35 @@ class Asked(PromptReading, Callbacks, Attention, Binning, Cleaning, Output):
     """The last arguments of all tasks."""
 
 
+@dataclass(frozen=True)
+class SprintAsked(Asked, Masks, Embeds, Latents, Generator, Eta, Size, Count):
+    """The last arguments of SANA-Sprint's."""
+
+
+@dataclass(frozen=True)
+class SprintSteps(GuidanceScale, Arc, Timesteps, Steps, Prompt):
+    """The first arguments of SANA-Sprint's."""
+
+    num_inference_steps: int = 2
+
+
 # ---- tasks -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class SanaCall(
-    GuidedPart,
-    Asked,
-    NegativeMasks,
-    NegativeEmbeds,
-    Masks,
-    Embeds,
-    Latents,
-    Generator,
-    Eta,
-    Size,
-    Count,
-    GuidanceScale,
-    OwnSteps,
-    Negative,
-    Prompt,
-):
+class SanaCall(GuidedPart, Asked, MaskedTexts):
     """Text-to-image."""
 
-    num_inference_steps: int = 20
-
 
 @dataclass(frozen=True)
-class SprintCall(
-    Asked, Masks, Embeds, Latents, Generator, Eta, Size, Count, GuidanceScale, Arc, Timesteps, Steps, Prompt
-):
+class SprintCall(SprintAsked, SprintSteps):
     """Text-to-image in one to four steps."""
 
-    num_inference_steps: int = 2
-
 
 @dataclass(frozen=True)
-class SprintImageCall(
-    Asked,
-    Masks,
-    Embeds,
-    Latents,
-    Generator,
-    Eta,
-    Size,
-    Count,
-    Strength,
-    Image,
-    GuidanceScale,
-    Arc,
-    Timesteps,
-    Steps,
-    Prompt,
-):
+class SprintImageCall(SprintAsked, Strength, Image, SprintSteps):
     """Image-to-image in one to four steps."""
 
-    num_inference_steps: int = 2
     strength: float = 0.6
 
 

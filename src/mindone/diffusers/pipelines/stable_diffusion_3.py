@@ -16,8 +16,8 @@ from ..published_paths import exported
 from . import checks
 from .calls import Arguments, Texts
 from .flow_calls import LongTexts
-from .joint_texts import check_embeds, refuse_pictures
-from .loop import Run, repeat_each
+from .joint_texts import Given, check_embeds, condition, encode_texts, refuse_pictures, texts_of
+from .loop import Run
 from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
@@ -139,38 +139,23 @@ class StableDiffusion3(PublishedPipeline):
         if layers:
             checks.check_clip_skip(clip_skip, min(layers) - 1)
 
-        embeds, pooled, skip = prompt_embeds, pooled_prompt_embeds, clip_skip or 0
-        negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
-        positive, avoided = (
-            [checks.as_list(each or texts[0], count) for each in texts]
-            for texts in ((prompt, prompt_2, prompt_3), (negative_prompt, negative_prompt_2, negative_prompt_3))
-        )
+        prompts = Given(texts_of(count, prompt, prompt_2, prompt_3), prompt_embeds, pooled_prompt_embeds)
+        negative = None
+        if do_classifier_free_guidance:
+            texts = texts_of(count, negative_prompt, negative_prompt_2, negative_prompt_3)
+            negative = Given(texts, negative_prompt_embeds, negative_pooled_prompt_embeds)
+        read, skip = partial(self._read, max_sequence_length), clip_skip or 0
         with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
-            if do_classifier_free_guidance and embeds is None and negative is None and not skip:
-                # In one batch, so that a large text encoder reads its weights once.
-                hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], max_sequence_length)
-                embeds, negative = hidden[:count], hidden[count:]
-                pooled, negative_pooled = pools[:count], pools[count:]
-            if embeds is None or pooled is None:
-                embeds, pooled = self._read(positive, max_sequence_length, skip)
-            if do_classifier_free_guidance and (negative is None or negative_pooled is None):
-                negative, negative_pooled = self._read(avoided, max_sequence_length)
-                checks.check_lengths(embeds, negative)
-        embeds, pooled = (self._repeated(x, num_images_per_prompt) for x in (embeds, pooled))
-        if not do_classifier_free_guidance or negative is None or negative_pooled is None:
-            return embeds, None, pooled, None
-        negative, negative_pooled = (self._repeated(x, num_images_per_prompt) for x in (negative, negative_pooled))
-        return embeds, negative, pooled, negative_pooled
-
-    def _repeated(self, x: Array, times: int) -> Array:
-        return repeat_each(self.engine, self.engine.asarray(x), times)
+            encoded = encode_texts(self.engine, read, prompts, negative, num_images_per_prompt, skip)
+        embeds, pooled, negative_embeds, negative_pooled = encoded
+        return embeds, negative_embeds, pooled, negative_pooled
 
     @property
     def _clips(self) -> list[TextTower]:
         pairs = (self.text_encoder, self.tokenizer), (self.text_encoder_2, self.tokenizer_2)
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
-    def _read(self, texts: Sequence[list[str]], length: int, clip_skip: int = 0) -> tuple[Array, Array]:
+    def _read(self, length: int, texts: Sequence[list[str]], clip_skip: int) -> tuple[Array, Array]:
         """Embeddings and pooled texts; ``texts`` has one list for each text encoder, with one text per prompt."""
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
             if getattr(self, name) is None:
@@ -236,12 +221,7 @@ class StableDiffusion3(PublishedPipeline):
             call.clip_skip,
             call.max_sequence_length,
         )
-        run.condition_on(
-            prompt_embeds=run.rows_of(embeds, negative),
-            pooled_prompt_embeds=run.rows_of(pooled, negative_pooled),
-            negative_prompt_embeds=negative,
-            negative_pooled_prompt_embeds=negative_pooled,
-        )
+        condition(run, (embeds, pooled, negative, negative_pooled))
 
 
 class StableDiffusion3Pipeline(StableDiffusion3):

@@ -164,18 +164,3 @@ class SD3Arguments(
     def layout_options(self) -> dict[str, object]:
         """See `Arguments`: the shift, if given."""
         return {} if self.mu is None else {"mu": self.mu}
-
-    @property
-    def further_texts(self) -> dict[str, Texts]:
-        """The texts for text encoders after the first, by name."""
-        return {
-            "prompt_2": self.prompt_2,
-            "prompt_3": self.prompt_3,
-            "negative_prompt_2": self.negative_prompt_2,
-            "negative_prompt_3": self.negative_prompt_3,
-        }
-
-    def count_images(self) -> int:
-        """See `Arguments.count_images`."""
-        embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
-        return checks.check_prompts(self.prompt, *embeds, **self.further_texts) * self.num_images_per_prompt

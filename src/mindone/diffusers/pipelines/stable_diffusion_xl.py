@@ -1,6 +1,6 @@
 """Stable Diffusion XL and models distilled from it: SDXL (Podell et al. 2023)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,8 @@ from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
 from .image_starts import FromImage
 from .inpainting import Inpainting
-from .loop import Run, embed_guidance, repeat_each
+from .joint_texts import Given, encode_texts, texts_of
+from .loop import Run, embed_guidance
 from .output import StableDiffusionXLPipelineOutput
 from .pipeline import constructor
 from .published import PublishedPipeline
@@ -103,29 +104,18 @@ class StableDiffusionXL(PublishedPipeline):
         layers = [tower.network.config["num_hidden_layers"] for tower in self.text_towers if tower.network is not None]
         if layers:
             checks.check_clip_skip(clip_skip, min(layers) - 1)
-        engine = self.engine
-
-        if prompt_embeds is None or pooled_prompt_embeds is None:
-            texts, texts_2 = checks.as_list(prompt, count), checks.as_list(prompt_2 or prompt, count)
-            prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, clip_skip or 0)
-        given = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
-        embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in given)
-        if not do_classifier_free_guidance:
-            return embeds, None, pooled, None
-
-        nothing_negative = negative_prompt is None and negative_prompt_2 is None
-        if negative_prompt_embeds is not None and negative_pooled_prompt_embeds is not None:
-            negative = [engine.asarray(negative_prompt_embeds), engine.asarray(negative_pooled_prompt_embeds)]
-        elif nothing_negative and self.own_settings.force_zeros_for_empty_prompt:
-            negative = [x * 0.0 for x in given]
-        else:
-            texts, texts_2 = (
-                checks.as_list(negative_prompt, count),
-                checks.as_list(negative_prompt_2 or negative_prompt, count),
-            )
-            negative = [*self._encode(texts, texts_2)]
-            checks.check_lengths(prompt_embeds, negative[0])
-        negative_embeds, negative_pooled = (repeat_each(engine, x, num_images_per_prompt) for x in negative)
+        prompts = Given(texts_of(count, prompt, prompt_2), prompt_embeds, pooled_prompt_embeds)
+        negative = None
+        nothing_negative = negative_prompt is None and negative_prompt_2 is None and negative_prompt_embeds is None
+        is_zero = nothing_negative and self.own_settings.force_zeros_for_empty_prompt
+        if do_classifier_free_guidance and not is_zero:
+            texts = texts_of(count, negative_prompt, negative_prompt_2)
+            negative = Given(texts, negative_prompt_embeds, negative_pooled_prompt_embeds)
+        embeds, pooled, negative_embeds, negative_pooled = encode_texts(
+            self.engine, self._encode, prompts, negative, num_images_per_prompt, clip_skip or 0, at_once=False
+        )
+        if do_classifier_free_guidance and is_zero:
+            return embeds, embeds * 0.0, pooled, pooled * 0.0
         return embeds, negative_embeds, pooled, negative_pooled
 
     @property
@@ -136,11 +126,9 @@ class StableDiffusionXL(PublishedPipeline):
             pairs.insert(0, (self.text_encoder, self.tokenizer))
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
-    def _encode(self, texts: list[str], texts_2: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
+    def _encode(self, texts: Sequence[list[str]], clip_skip: int) -> tuple[Array, Array]:
         """The encoders' hidden states side by side, and the last one's pooled text. One alone reads the first text."""
-        each = [
-            encode_text(self.engine, tower, own, clip_skip) for tower, own in zip(self.text_towers, (texts, texts_2))
-        ]
+        each = [encode_text(self.engine, tower, own, clip_skip) for tower, own in zip(self.text_towers, texts)]
         return self.engine.concat([hidden for hidden, _ in each], axis=-1), each[-1][1]
 
     def upcast_vae(self) -> None:

@@ -269,11 +269,3 @@ class XLEditCall(
 @dataclass(frozen=True)
 class XLArguments(Aesthetics, AllSizes, PooledEmbeds, Negative2, Prompt2, PictureArguments):
     """The arguments of a call of any task."""
-
-    def count_images(self) -> int:
-        """See `Arguments.count_images`."""
-        embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
-        count = checks.check_prompts(
-            self.prompt, *embeds, prompt_2=self.prompt_2, negative_prompt_2=self.negative_prompt_2
-        )
-        return count * self.num_images_per_prompt
