@@ -42,3 +42,17 @@ class Capability:
         except TypeError:
             return False
         return True
+
+
+CLIP = Capability(
+    "a CLIP text encoder, such as CLIPTextModel",
+    NETWORK,
+    ("vocab_size", "max_position_embeddings", "num_hidden_layers"),
+)
+CLIP_TOKENIZER = Capability(
+    "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
+)
+T5 = Capability("a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model"))
+T5_TOKENIZER = Capability(
+    "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
+)

@@ -1,9 +1,8 @@
 """FLUX.1 as a value."""
 
 from ...schedulers.levels import FLOW
-from ..capability import NETWORK, Capability
+from ..capability import CLIP, CLIP_TOKENIZER, NETWORK, T5, T5_TOKENIZER, Capability
 from ..family import IMAGE, MASK, TEXT, Defaults, Family, Int8Plan, Latents
-from ..stable_diffusion.family import TEXT_ENCODER, TOKENIZER
 
 INT8 = Int8Plan(
     products={"transformer": "construct", "vae": "decode_latents"},
@@ -52,14 +51,10 @@ FLUX = Family(
             NETWORK,
             ("in_channels", "joint_attention_dim", "pooled_projection_dim"),
         ),
-        "text_encoder": TEXT_ENCODER,
-        "tokenizer": TOKENIZER,
-        "text_encoder_2": Capability(
-            "a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model")
-        ),
-        "tokenizer_2": Capability(
-            "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
-        ),
+        "text_encoder": CLIP,
+        "tokenizer": CLIP_TOKENIZER,
+        "text_encoder_2": T5,
+        "tokenizer_2": T5_TOKENIZER,
     },
     latents=Latents(channels=16, side=1024, patch=2, packed=True),
     defaults=Defaults(guidance_scale=3.5, scheduler="flow-euler"),

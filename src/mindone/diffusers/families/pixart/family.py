@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ...schedulers.levels import DISCRETE
-from ..capability import NETWORK, Capability
+from ..capability import NETWORK, T5, T5_TOKENIZER, Capability
 from ..family import TEXT, Defaults, Family, Int8Plan, Latents
 
 INT8 = Int8Plan(
@@ -50,12 +50,8 @@ PIXART_SIGMA = Family(
             NETWORK,
             ("in_channels", "sample_size", "cross_attention_dim"),
         ),
-        "text_encoder": Capability(
-            "a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model")
-        ),
-        "tokenizer": Capability(
-            "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
-        ),
+        "text_encoder": T5,
+        "tokenizer": T5_TOKENIZER,
     },
     latents=Latents(side=1024, patch=2),
     defaults=Defaults(steps=20, guidance_scale=4.5, scheduler="dpm++"),

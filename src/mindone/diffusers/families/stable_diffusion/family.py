@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ...schedulers.levels import DISCRETE, EDM, FLOW
-from ..capability import NETWORK, Capability
+from ..capability import CLIP, CLIP_TOKENIZER, NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
 
 INT8 = Int8Plan(
@@ -46,14 +46,6 @@ DENOISER = Capability(
     NETWORK,
     ("in_channels", "sample_size", "cross_attention_dim"),
 )
-TEXT_ENCODER = Capability(
-    "a CLIP text encoder, such as CLIPTextModel",
-    NETWORK,
-    ("vocab_size", "max_position_embeddings", "num_hidden_layers"),
-)
-TOKENIZER = Capability(
-    "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
-)
 
 CONTROLNETS = ".families.stable_diffusion.multi_controlnet:MultiControlNetModel"
 NOISE_LEVELS = (DISCRETE, EDM, FLOW)
@@ -87,7 +79,7 @@ STABLE_DIFFUSION = Family(
     int8=INT8,
     classes=NETWORKS,
     original=".families.stable_diffusion.original:ORIGINAL",
-    capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
+    capabilities={"unet": DENOISER, "text_encoder": CLIP, "tokenizer": CLIP_TOKENIZER},
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,
     controlnets=CONTROLNETS,

@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 from ...schedulers.levels import FLOW
-from ..capability import NETWORK, Capability
+from ..capability import CLIP, CLIP_TOKENIZER, NETWORK, T5, T5_TOKENIZER, Capability
 from ..family import IMAGE, MASK, TEXT, Defaults, Family, Int8Plan, Latents
-from ..stable_diffusion.family import TEXT_ENCODER, TOKENIZER
 
 INT8 = Int8Plan(
     products={"transformer": "construct", "vae": "decode_latents"},
@@ -30,10 +29,10 @@ random weights the error is 1.6 %; with those weights in 16 bits it would be 1.3
 third of all, 1.5 %, and with nothing kept 2.9 %.
 """
 
-CLIP = replace(
-    TEXT_ENCODER,
+PROJECTED_CLIP = replace(
+    CLIP,
     kind="a CLIP text encoder with a projection, such as CLIPTextModelWithProjection",
-    fields=(*TEXT_ENCODER.fields, "hidden_size", "projection_dim"),
+    fields=(*CLIP.fields, "hidden_size", "projection_dim"),
 )
 
 _HOME = ".pipelines.stable_diffusion_3"
@@ -62,14 +61,10 @@ STABLE_DIFFUSION_3 = Family(
             NETWORK,
             ("in_channels", "sample_size", "joint_attention_dim", "pooled_projection_dim"),
         ),
-        **dict.fromkeys(("text_encoder", "text_encoder_2"), CLIP),
-        **dict.fromkeys(("tokenizer", "tokenizer_2"), TOKENIZER),
-        "text_encoder_3": Capability(
-            "a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model")
-        ),
-        "tokenizer_3": Capability(
-            "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
-        ),
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), PROJECTED_CLIP),
+        **dict.fromkeys(("tokenizer", "tokenizer_2"), CLIP_TOKENIZER),
+        "text_encoder_3": T5,
+        "tokenizer_3": T5_TOKENIZER,
     },
     skipped_layers=1,
     latents=Latents(channels=16, side=1024, patch=2, places="pos_embed_max_size"),

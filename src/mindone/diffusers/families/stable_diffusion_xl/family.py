@@ -1,5 +1,6 @@
 """Stable Diffusion XL as a value."""
 
+from ..capability import CLIP, CLIP_TOKENIZER
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
 from ..stable_diffusion.family import (
     CONTROLNETS,
@@ -9,8 +10,6 @@ from ..stable_diffusion.family import (
     LORA,
     NETWORKS,
     NOISE_LEVELS,
-    TEXT_ENCODER,
-    TOKENIZER,
 )
 
 _HOME = ".pipelines.stable_diffusion_xl"
@@ -44,8 +43,8 @@ STABLE_DIFFUSION_XL = Family(
     original=".families.stable_diffusion_xl.original:ORIGINAL",
     capabilities={
         "unet": DENOISER,
-        **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_ENCODER),
-        **dict.fromkeys(("tokenizer", "tokenizer_2"), TOKENIZER),
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), CLIP),
+        **dict.fromkeys(("tokenizer", "tokenizer_2"), CLIP_TOKENIZER),
     },
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,
