@@ -53,7 +53,7 @@ def assert_threads_draw_what_they_would_draw_alone(family, engine, draws, rounds
 
 def test_threads_that_share_a_pipeline_draw_what_they_would_draw_alone():
     # Six have every size with every number of images.
-    assert_threads_draw_what_they_would_draw_alone("sd1", "openvino", 6, rounds=2)
+    assert_threads_draw_what_they_would_draw_alone("bk_sdm", "openvino", 6, rounds=2)
 
 
 def test_threads_that_share_a_pipeline_on_mindspore_draw_what_they_would_draw_alone():
@@ -65,7 +65,7 @@ def test_threads_that_share_a_pipeline_on_mindspore_draw_what_they_would_draw_al
 
 
 def test_threads_may_use_schedulers_of_their_own_on_shared_networks():
-    pipe = load(checkpoint("sd1"), engine="openvino")
+    pipe = load(checkpoint("bk_sdm"), engine="openvino")
     pipes = [
         StableDiffusionPipeline(**{**pipe.components, "scheduler": kind.from_config(pipe.scheduler.config)})
         for kind in SCHEDULERS
@@ -80,7 +80,7 @@ def test_threads_may_use_schedulers_of_their_own_on_shared_networks():
 
 
 def test_a_callback_stops_its_own_run_and_no_other():
-    pipe, steps = load(checkpoint("sd1")), {True: [], False: []}
+    pipe, steps = load(checkpoint("bk_sdm")), {True: [], False: []}
     barrier = threading.Barrier(2)
 
     def run(stops):
@@ -98,7 +98,7 @@ def test_a_callback_stops_its_own_run_and_no_other():
 
 
 def test_another_thread_can_stop_what_is_in_progress():
-    pipe, steps = load(checkpoint("sd1")), []
+    pipe, steps = load(checkpoint("bk_sdm")), []
 
     def callback(given, step, timestep, tensors):
         steps.append(step)
@@ -114,7 +114,7 @@ def test_another_thread_can_stop_what_is_in_progress():
 
 
 def test_guidance_outside_the_whole_interval_is_no_guidance():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
 
     def images(**options):
         generator = np.random.Generator(np.random.PCG64(0))
@@ -147,7 +147,7 @@ def test_a_graph_is_made_once_however_many_threads_ask():
 
 
 def test_a_pipeline_keeps_few_sizes_and_releases_them():
-    pipe = load(checkpoint("sd1"), engine="openvino")
+    pipe = load(checkpoint("bk_sdm"), engine="openvino")
     before = draw(pipe, 0)
     for i in range(6):
         pipe("x", height=16 + 8 * i, width=16, num_inference_steps=1)
@@ -172,7 +172,7 @@ class Twice(nn.Cell):
 
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 def test_a_cell_can_be_wrapped_after_loading(engine, tmp_path):
-    pipe = load(checkpoint("sd1"), engine=engine)
+    pipe = load(checkpoint("bk_sdm"), engine=engine)
     before = draw(pipe, 0)
     block = pipe.unet.down_blocks[0].attentions[0].transformer_blocks[0]
     names = set(tiny_names(pipe.unet))
@@ -192,7 +192,7 @@ def tiny_names(network):
 
 
 def test_switching_flash_attention_off_outlasts_a_change_of_its_cast():
-    unet = load(checkpoint("sd1")).unet
+    unet = load(checkpoint("bk_sdm")).unet
     attention = unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1
     unet.enable_flash_sdp(False)
     unet.set_flash_attention_force_cast_dtype(None)
@@ -202,7 +202,7 @@ def test_switching_flash_attention_off_outlasts_a_change_of_its_cast():
 
 
 def test_the_device_decides_what_is_computed_in_by_one_rule():
-    unet = load(checkpoint("sd1"), mindspore_dtype="float16").unet
+    unet = load(checkpoint("bk_sdm"), mindspore_dtype="float16").unet
     inputs = (np.zeros((1, 4, 8, 8)), np.zeros(1), np.zeros((1, 3, unet.config.cross_attention_dim)))
     called = unet(*(ms.Tensor(x.astype(np.float32)) for x in inputs))
     assert called.sample.dtype == ms.float32 and unet.conv_in.weight.dtype == ms.float32
@@ -218,7 +218,7 @@ def test_importing_the_package_loads_neither_engine():
 @pytest.mark.parametrize("side", [16, 32])
 def test_a_dynamic_shift_grows_with_the_tokens_of_the_image(side):
     """μ lies on FLUX.1's line: 0.5 at 256 tokens, 1.15 at 4096."""
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
     pipe("a cat", num_inference_steps=3, height=side, width=side, output_type="latent")
     alone, tokens = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), (side // pipe.vae_scale_factor) ** 2
