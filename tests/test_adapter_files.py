@@ -142,6 +142,7 @@ def test_an_ip_adapter_for_another_unet_and_a_file_of_something_else_are_refused
         read_ip_adapter(tensors, wide, text_attentions(wide))
     with pytest.raises(ValueError, match=r"is no IP-Adapter: it lacks image_proj\.… or ip_adapter\.…, and has 'a'"):
         read_ip_adapter(stored({"a": np.zeros(1, np.float32)}), wide, text_attentions(wide))
+    (tmp_path / "ip-adapter_sd15.bin").touch()
     with pytest.raises(ValueError, match="is a pickle file"):
         open_ip_adapter(tmp_path / "ip-adapter_sd15.bin", wide, text_attentions(wide))
 

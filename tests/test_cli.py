@@ -216,6 +216,23 @@ def test_quiet_may_be_said_before_the_command(instant, caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generate", "a cat", "--model", "FILE"],
+        ["generate", "a cat", "--lora", "FILE"],
+        ["convert", "FILE", "-o", "out"],
+        ["info", "FILE"],
+        ["quantize", "--model", "FILE", "-o", "out"],
+    ],
+)
+@pytest.mark.parametrize("name", ["model.h5", "model.ckpt"])
+def test_each_command_calls_a_file_what_it_is(words, name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    printed = command(*[name if word == "FILE" else word for word in words], code=1)
+    assert printed == f"Error: {name} is an HDF5 file, which is not read; take the model's .safetensors file\n"
+
+
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_an_empty_prompt_is_refused(prompt, monkeypatch):
     monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))

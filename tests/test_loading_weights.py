@@ -77,7 +77,7 @@ def test_a_variant_alone_is_named_when_none_was_asked_for(tmp_path):
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.ckpt", "weights.pt"])
 def test_pickle_files_are_not_read_and_safetensors_is_named(tmp_path, pickle):
     (tmp_path / pickle).write_bytes(b"\x80\x02.")
-    with pytest.raises(ValueError, match=f"only {pickle}: pickle files are not read .* convert the file"):
+    with pytest.raises(ValueError, match=f"only {pickle}: other formats are not read .* convert the file"):
         open_weights(tmp_path, "model")
 
 

@@ -239,8 +239,8 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     ),
     "metadata of numbers": (pack({"__metadata__": {"a": 1}}), "invalid type"),
     "metadata is a list": (pack({"__metadata__": ["a"]}), "invalid type"),
-    "a zip (torch.save)": (b"PK\x03\x04" + bytes(100), "is a pickle checkpoint, which can run code and is not read"),
-    "a pickle": (b"\x80\x02}q\x00." + bytes(100), "take the model's .safetensors file or convert it"),
+    "a zip (torch.save)": (b"PK\x03\x04" + bytes(100), "is a pickle file, which can run code and is not read"),
+    "a pickle": (b"\x80\x02}q\x00." + bytes(100), "take the .safetensors file or convert it"),
     "GGUF": (b"GGUF\x03\x00\x00\x00" + bytes(100), "is a GGUF file, which only from_single_file reads"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
     "ONNX": (b"\x08\x07\x12\x07pytorch" + bytes(100), "is an ONNX model"),
@@ -260,6 +260,22 @@ def test_a_broken_file_is_explained_in_one_line(name, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         SafetensorsFile(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.ckpt", b"(dp0\n." + bytes(100), "a pickle file"),
+        ("model.bin", b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
+        ("model.h5", b"PK\x03\x04" + bytes(100), "a pickle file"),
+        ("model.h5", b"", "an HDF5 file"),
+        ("model.msgpack", b"\x84" + bytes(100), "a Flax file"),
+    ],
+)
+def test_a_file_is_called_what_its_content_shows_or_else_its_name(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is {message}, which"):
+        SafetensorsFile(tmp_path / name)
 
 
 def test_names_with_line_breaks_stay_in_one_line(tmp_path):

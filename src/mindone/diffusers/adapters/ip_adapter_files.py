@@ -16,7 +16,6 @@ from ..engines.binding import check_finite
 from ..families.adapters import Shapes
 from ..loading.original.key_map import indices_after
 from ..loading.safetensors import SafetensorsFile, StoredTensor
-from ..loading.weights import PICKLE_SUFFIXES
 from ..utils.printable import shown
 
 HEAD_CHANNELS = 64
@@ -66,10 +65,6 @@ class IPAdapter:
 def open_ip_adapter(path: str | os.PathLike[str], network: Shapes, attentions: Sequence[str]) -> IPAdapter:
     """Read an IP-Adapter's ``.safetensors`` file; see `read_ip_adapter`."""
     path = Path(path)
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ValueError(
-            f"{path} is a pickle file, which can run code and is not read; take the adapter's .safetensors file"
-        )
     return read_ip_adapter(SafetensorsFile(path), network, attentions, source=str(path))
 
 

@@ -21,7 +21,6 @@ from ..families.adapters import LoraNames, Shapes
 from ..families.registry import families, load
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import SafetensorsFile, StoredTensor
-from ..loading.weights import PICKLE_SUFFIXES
 from ..utils.printable import shown
 from .lora_configs import (
     METADATA,
@@ -77,10 +76,6 @@ class LoraFile:
             FileNotFoundError: no such file, or a peft file without its config.
         """
         path = Path(path)
-        if path.suffix in PICKLE_SUFFIXES:
-            raise ValueError(
-                f"{path} is a pickle file, which can run code and is not read; take the LoRA's .safetensors file"
-            )
         file = SafetensorsFile(path)
         if path.name != PEFT_FILE:
             return cls(file, names, file.metadata, str(path))

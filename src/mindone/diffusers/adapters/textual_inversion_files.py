@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ..engines.binding import check_finite
 from ..loading.safetensors import SafetensorsFile, StoredTensor
-from ..loading.weights import PICKLE_SUFFIXES
 
 _XL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 _WORDLESS = ("emb_params", "*")
@@ -32,10 +31,6 @@ def open_textual_inversion(
 ) -> TextualInversion:
     """Read a textual inversion's ``.safetensors`` file; see `read_textual_inversion`."""
     path = Path(path)
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ValueError(
-            f"{path} is a pickle file, which can run code and is not read; take the embedding's .safetensors file"
-        )
     return read_textual_inversion(SafetensorsFile(path), widths, token, name=path.stem, source=str(path))
 
 

@@ -61,9 +61,9 @@ def convert(
       mindone-diffusers convert icons -o icons.safetensors
     """
     from ..families.convert import file_to_folder, folder_to_file
-    from ..loading.weights import PICKLE_SUFFIXES
+    from ..loading.weights import names_file
 
-    if Path(source).is_file() or source.endswith((".safetensors", *PICKLE_SUFFIXES)):
+    if Path(source).is_file() or names_file(source):
         if variant is not None:
             raise click.UsageError("--variant is for folders; a single file has no variants")
         single = file_to_folder(

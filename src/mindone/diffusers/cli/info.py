@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..utils.errors import in_one_line
+from ..utils.files import check_file
 from ..utils.printable import printable
 from .options import command_line
 
@@ -37,9 +38,15 @@ def _print_file(file: Path) -> None:
     if file.is_dir():
         _print_folder(file)
         return
+    from ..loading.safetensors import refuse_other_formats
+    from ..loading.weights import names_file
+
     if file.suffix == ".gguf":
         _print_gguf(file)
         return
+    if names_file(file.name):
+        check_file(file)
+        refuse_other_formats(file)
     from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
 
     if not has_chunk(file, KEYWORD) and (theirs := read_infotext(file)) is not None:

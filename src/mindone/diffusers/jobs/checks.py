@@ -18,7 +18,7 @@ from ..loading.config import CONFIG_NAME, read_config
 from ..loading.fields import listed
 from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
-from ..loading.weights import FILE_SUFFIXES
+from ..loading.weights import names_file
 from ..loading.words import hint, known_words
 from ..schedulers.levels import FLOW
 from ..utils.decoder_memory import check_memory, stage_channels, widest
@@ -134,7 +134,7 @@ def family_here(key: PipelineKey) -> Family | None:
     if root is not None:
         return _family_in(root)
     with contextlib.suppress(OSError, ValueError):
-        if key.model.endswith(FILE_SUFFIXES):
+        if names_file(key.model):
             config = None if key.config is None else Source(key.config, local_files_only=True).configs()
             file = FileSource(key.model, local_files_only=True).only_file()
             return _family_of_file(file, config, file.stat().st_mtime_ns)

@@ -14,6 +14,7 @@ from ..families.registry import family_of, load
 from ..loading.config import CONFIG_NAME, read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
+from ..loading.weights import names_file
 from ..schedulers.levels import trained_levels
 from ..schedulers.registry import SHORT_NAMES
 from ..utils.decoder_memory import stage_channels
@@ -61,7 +62,7 @@ def own_values(key: PipelineKey) -> OwnValues | None:
     headers of weights.
     """
     try:
-        return _of_file(key) if key.model.endswith(".safetensors") else _of_folder(key)
+        return _of_file(key) if names_file(key.model) else _of_folder(key)
     except (OSError, ValueError):  # loading reports what is wrong
         return None
 

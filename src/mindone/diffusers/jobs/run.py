@@ -100,13 +100,13 @@ def _controlnets(family: Family, key: PipelineKey) -> object:
 def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
     from ..acceleration.int8.config import Int8Config
     from ..acceleration.quantized_components import DENOISER
-    from ..loading.weights import FILE_SUFFIXES
+    from ..loading.weights import names_file
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
     in_int8 = tuple(name for name, asked in ((DENOISER, key.int8), ("vae", key.int8_vae)) if asked)
     # A refiner only takes pictures, as its checkpoint says; int8 is calibrated on texts.
     kind = AutoPipelineForText2Image if in_int8 else DiffusionPipeline
-    if key.model.endswith(FILE_SUFFIXES):
+    if names_file(key.model):
         if key.gguf is not None:
             raise ValueError(
                 f"gguf goes with a model that is a folder or a hub id; {key.model} has a denoiser of its own"

@@ -15,7 +15,7 @@ from ..utils import logging
 from .config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from .fields import read_fields
 from .safetensors import refuse_other_formats
-from .weights import PICKLE_SUFFIXES, missing_weights, weight_names
+from .weights import missing_weights, names_file, weight_names
 
 Kind = Literal["model", "scheduler", "tokenizer", "feature_extractor"]
 
@@ -234,7 +234,7 @@ class Source:
         there = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         there = [name for name in there if "/" not in name] or _content(folder)
         what = f"{component or 'the model'} of {self._id}"
-        if not names and not any(name.endswith((".safetensors", *PICKLE_SUFFIXES)) for name in there):
+        if not names and not any(names_file(name) for name in there):
             raise FileNotFoundError(
                 f"the local cache lacks the safetensors weights of {what}; connect, or give a local folder"
             )

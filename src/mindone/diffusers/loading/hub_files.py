@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from .config import CONFIG_NAME
 from .fields import listed
 from .hub import MODEL_INDEX, Source, bundled_names, component_names
-from .weights import FILE_SUFFIXES, PICKLE_SUFFIXES
+from .safetensors import other_format, refuse_other_formats, refuse_other_name
+from .weights import names_file
 
 _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)")
 
@@ -18,17 +19,18 @@ class FileSource(Source):
     """A checkpoint if you need one file of it; raises the errors of `Source`."""
 
     def locate(self) -> Path | None:
-        """The file or folder on this machine; None if it can only be on the hub. This reads nothing.
+        """The file or folder on this machine; None if it can only be on the hub. This reads only a file's first bytes.
 
         Raises:
             FileNotFoundError: it is neither.
+            ValueError: the file has a format that is not read.
         """
         given = os.fspath(self.name_or_path)
-        if Path(given).expanduser().is_file():
-            return Path(given).expanduser()
+        if (file := self._given()) is not None:
+            return file
         if _ADDRESS.match(given):
             return None
-        if given.endswith(FILE_SUFFIXES):
+        if names_file(given):
             raise FileNotFoundError(f"no file {given}")
         return self._local()
 
@@ -84,8 +86,8 @@ class FileSource(Source):
             ValueError: an address outside the hub, or a pickle file.
         """
         given = os.fspath(self.name_or_path)
-        if Path(given).expanduser().is_file():
-            return self._checked(Path(given).expanduser())
+        if (file := self._given()) is not None:
+            return file
         address = _ADDRESS.match(given)
         if address is not None:
             repository, revision, path = address.groups()
@@ -93,7 +95,7 @@ class FileSource(Source):
             return source.file(path, beside=beside)
         if "://" in given:
             raise ValueError(f"{given} is no address of a file on the hub; fetch the file and give its path")
-        if given.endswith((*FILE_SUFFIXES, *PICKLE_SUFFIXES)):
+        if names_file(given):
             raise FileNotFoundError(f"no file {given}")
         local = self._local()
         if subfolder and local is not None:
@@ -102,13 +104,22 @@ class FileSource(Source):
             name = f"{subfolder}/{name or usual}"
         if name is None:
             name = self._only(local, usual)
-        if name.endswith(PICKLE_SUFFIXES):
-            self._checked(Path(name))
+        if local is None:
+            refuse_other_name(name)
         wanted = [name] if beside is None else [name, str(PurePosixPath(name).with_name(beside))]
         root = self._snapshot(wanted) if local is None else local
         if not (root / name).is_file():
             raise FileNotFoundError(f"{given} has no {name}{self._there(local)}")
         return root / name
+
+    def _given(self) -> Path | None:
+        """The file that ``name_or_path`` is, if it is one on this machine."""
+        path = Path(self.name_or_path).expanduser()
+        if not path.is_file():
+            return None
+        if other_format(path.name) is not None:
+            refuse_other_formats(path)
+        return path
 
     def _only(self, local: Path | None, usual: str | None) -> str:
         """The file to take if you name none."""
@@ -126,8 +137,3 @@ class FileSource(Source):
     def _there(self, local: Path | None) -> str:
         names = self._safetensors(local)
         return f"; it has {listed(names)}" if names else ""
-
-    def _checked(self, path: Path) -> Path:
-        if path.suffix in PICKLE_SUFFIXES:
-            raise ValueError(f"{path} is a pickle file, which can run code and is not read; take its .safetensors file")
-        return path

@@ -366,29 +366,50 @@ def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entr
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Name the format of a file if its first bytes show that it is not a safetensors file.
+    """Name the format of a file if its first bytes, or else its name, show that it is not a safetensors file.
 
     Raises:
         ValueError: the file has another known format.
     """
     with path.open("rb") as file:
         start = file.read(64)
-    if int.from_bytes(start[:8], "little") <= min(path.stat().st_size, _LONGEST_HEADER):
+    if len(start) > 8 and int.from_bytes(start[:8], "little") <= min(path.stat().st_size, _LONGEST_HEADER):
         return
     for magic, what in _OTHER_FORMATS:
         if start.lower().startswith(magic):
             raise ValueError(f"{path} is {what}")
+    refuse_other_name(str(path))
+
+
+def refuse_other_name(name: str) -> None:
+    """Raise ``ValueError`` if a file's name says that it has another known format."""
+    if (what := other_format(name)) is not None:
+        raise ValueError(f"{name} is {what}")
+
+
+def other_format(name: str) -> str | None:
+    """What a file is by its name, such as "an HDF5 file, …"; None for safetensors, GGUF and unknown names."""
+    return _OTHER_SUFFIXES.get(Path(name).suffix)
 
 
 _LONGEST_HEADER = 100_000_000  # the format's limit
-_PICKLE = "a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or convert it"
+_PICKLE = "a pickle file, which can run code and is not read; take the .safetensors file or convert it"
+_HDF5 = "an HDF5 file, which is not read; take the model's .safetensors file"
+_OTHER_SUFFIXES = {
+    ".bin": _PICKLE,
+    ".ckpt": _PICKLE,
+    ".pt": _PICKLE,
+    ".pth": _PICKLE,
+    ".msgpack": "a Flax file, which is not read; take the model's .safetensors file",
+    ".h5": _HDF5,
+}
 _PICTURE = "a picture, no checkpoint; take the model's .safetensors file"
 _OTHER_FORMATS = (
     (b"gguf", "a GGUF file, which only from_single_file reads: of a pipeline, or of its denoiser"),
     (b"ggml", "a GGML file, which is not read; take the model's .safetensors file"),
     (b"pk\x03\x04", _PICKLE),
     (b"\x80", _PICKLE),
-    (b"\x89hdf", "an HDF5 file, which is not read; take the model's .safetensors file"),
+    (b"\x89hdf", _HDF5),
     (b"\x89png", _PICTURE),
     (b"\xff\xd8\xff", _PICTURE),
     (b"riff", _PICTURE),

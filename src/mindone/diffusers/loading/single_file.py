@@ -23,7 +23,7 @@ from .original.layout import OriginalLayout, Release, SavedTokenizer, Section, T
 from .original.training import PREDICTION_TYPES, ZERO_SNR, Training, read_training, training_of
 from .original.training_config import TrainingConfig, read_training_config
 from .safetensors import SafetensorsFile
-from .weights import PICKLE_SUFFIXES, Weights
+from .weights import Weights
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,6 @@ def open_single_file(
             ``extract_ema`` without averaged weights.
     """
     path = Path(path)
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ValueError(
-            f"{path} is a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or "
-            "convert it"
-        )
     if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
         raise ValueError(f"prediction_type must be {' or '.join(map(repr, PREDICTION_TYPES))}, got {prediction_type!r}")
     file = _opened(path)

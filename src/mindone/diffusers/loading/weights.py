@@ -15,9 +15,8 @@ from ..utils.printable import shown
 from .config import read_config
 from .fields import listed, read_fields
 from .key_maps import normalize_keys, normalize_tensor
-from .safetensors import FLOATING, SafetensorsFile, StoredTensor
+from .safetensors import FLOATING, SafetensorsFile, StoredTensor, other_format
 
-PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 FILE_SUFFIXES = (".safetensors", ".gguf")
 """The supported single files."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -25,13 +24,18 @@ _LONGEST_NAME = 255
 """Of files, in bytes, on all usual file systems."""
 
 
+def names_file(name: str) -> bool:
+    """Whether a name is that of a file of weights, also in a format that is not read, and no folder's or hub id."""
+    return name.endswith(FILE_SUFFIXES) or other_format(name) is not None
+
+
 def _shard_name(name: str) -> str:
     if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"a shard must be a file name in the index's folder, got {shown(name)}")
     if len(name.encode(errors="replace")) > _LONGEST_NAME:
         raise ValueError(f"a shard's file name has at most {_LONGEST_NAME} bytes, got {shown(name)}")
-    if name.endswith(PICKLE_SUFFIXES):
-        raise ValueError(f"the shard {shown(name)} is a pickle file, which is not read; convert it to safetensors")
+    if (what := other_format(name)) is not None:
+        raise ValueError(f"the shard {shown(name)} is {what}")
     return name
 
 
@@ -228,11 +232,11 @@ def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], 
     if variants and (variant or "") not in variants:
         known = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants[:10])
         return FileNotFoundError(f"no {wanted} in {where}: variant={variant!r} is not there; there is {known}")
-    pickles = [name for name in there if name.endswith(PICKLE_SUFFIXES)]
-    if pickles:
+    others = [name for name in there if other_format(name) is not None]
+    if others:
         return ValueError(
-            f"{where} has no safetensors weights, only {listed(pickles)}: pickle files are not read (they can run "
-            "code); take a revision of the model that has safetensors, or convert the file to safetensors"
+            f"{where} has no safetensors weights, only {listed(others)}: other formats are not read (pickle files "
+            "can run code); take a revision of the model that has safetensors, or convert the file to safetensors"
         )
     return FileNotFoundError(f"no {wanted} in {where}; it has {listed(there) or 'no files'}")
 
