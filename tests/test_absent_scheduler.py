@@ -10,6 +10,7 @@ import checkpoints
 from mindone.diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from mindone.diffusers.jobs import Job, draw, load
 from mindone.diffusers.schedulers.absent import AbsentScheduler
+from mindone.diffusers.schedulers.short_names import by_name
 
 PROMPT = {"prompt": "a cat", "num_inference_steps": 2, "output_type": "np"}
 
@@ -29,13 +30,27 @@ def change(path: Path, **values: object) -> None:
 def test_it_loads_and_its_config_makes_another_scheduler(folder: Path) -> None:
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     assert isinstance(pipe.scheduler, AbsentScheduler)
-    with pytest.raises(ValueError, match=r"checkpoint's 'DPMSolverSDEScheduler' is not here; use --scheduler"):
+    with pytest.raises(ValueError, match=r"checkpoint's 'DPMSolverSDEScheduler' is not here; use --scheduler") as error:
         pipe(**PROMPT)
+    assert "ddim, ddpm, dpm++" in str(error.value) and "as in dpm++-karras" in str(error.value)
+    assert "flow" not in str(error.value) and "scm" not in str(error.value)  # they sample other networks
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     assert pipe.scheduler.config.beta_end == 0.012
     given = StableDiffusionPipeline.from_pretrained(folder, scheduler=pipe.scheduler)
     images = [each(**PROMPT, generator=[np.random.default_rng(0)]).images for each in (pipe, given)]
     np.testing.assert_array_equal(*images)
+
+
+def test_only_samplers_of_the_checkpoints_noise_levels_are_offered() -> None:
+    flow = AbsentScheduler({"_class_name": "FlowMatchLCMScheduler", "shift": 3.0})
+    with pytest.raises(ValueError, match=r"one of .*flow-euler, flow-heun.*; most also with -karras") as error:
+        flow.set_timesteps(2)
+    assert "ddim" not in str(error.value)
+    with pytest.raises(ValueError, match=r"with one of scm$"):
+        AbsentScheduler({"_class_name": "SCMOtherScheduler"}).set_timesteps(2)
+    with pytest.raises(ValueError, match=r"unknown scheduler 'euler2'; choose one of .*flow-euler") as error:
+        by_name("euler2", {"_class_name": "FlowMatchEulerDiscreteScheduler"})
+    assert "ddim" not in str(error.value)
 
 
 def test_a_job_names_another_scheduler(folder: Path) -> None:

@@ -235,6 +235,7 @@ def test_an_unsuited_scheduler_is_refused_in_the_names_that_jobs_use(pipe, sched
     with pytest.raises(ValueError) as caught:
         draw(pipe, job(scheduler=scheduler, last_timestep=25))
     assert message in str(caught.value) and "Scheduler" not in str(caught.value)
+    assert "flow-" not in str(caught.value).replace(scheduler, "")  # they sample other checkpoints
 
 
 def test_calibrated_steps_are_as_many_as_there_are_and_come_back_from_the_picture(pipe, tmp_path):

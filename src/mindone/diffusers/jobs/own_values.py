@@ -15,8 +15,7 @@ from ..loading.config import CONFIG_NAME, read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
 from ..loading.weights import names_file
-from ..schedulers.levels import trained_levels
-from ..schedulers.registry import SHORT_NAMES
+from ..schedulers.short_names import suited
 from ..utils.decoder_memory import stage_channels
 from .checks import Outline
 from .job import PipelineKey
@@ -114,7 +113,7 @@ def _values(
         takes_loras=family.lora is not None,
         takes_controlnets=family.controlnets is not None,
         takes_negative_prompts=_pipeline(family).takes_negative_prompts and not family.has_built_in_guidance(denoiser),
-        schedulers=_schedulers(family, scheduler),
+        schedulers=tuple(suited(scheduler, family.noise_levels)),
         examples=() if folder is None else _examples(folder),
     )
 
@@ -128,19 +127,6 @@ def _signature_steps(family: Family) -> int:
 def _pipeline(family: Family) -> type[PublishedPipeline]:
     kind: type[PublishedPipeline] = load(family.tasks[TEXT])
     return kind
-
-
-def _schedulers(family: Family, config: Mapping[str, object]) -> tuple[str, ...]:
-    """The short names of the schedulers for the noise levels of a checkpoint whose own scheduler has this config."""
-    from ..schedulers.base import scheduler_class  # this imports NumPy
-
-    levels = trained_levels(config)
-    kinds = family.noise_levels if levels is None else (levels,)
-    return tuple(
-        name
-        for name, setup in SHORT_NAMES.items()
-        if any(scheduler_class(setup.class_name).samples(kind, config) for kind in kinds)
-    )
 
 
 def _examples(folder: Path) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ class AbsentScheduler(Configurable):
             ValueError: always.
         """
         instead = (
-            f"use --scheduler NAME or pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {listed()}"
+            "use --scheduler NAME or pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of "
+            f"{listed(self.config)}"
         )
         if self.class_name in LIBRARY:  # then it is the index that names another class
             raise ValueError(

@@ -178,7 +178,7 @@ class Scheduler(ConfiguredScheduler):
             if self.last_timestep is not None and steps > 1:
                 self._begin(self._layout_at(self._stretched(self.timesteps, self.last_timestep)))
         elif named[0] not in self.takes:
-            raise UnsuitedScheduler(type(self).__name__, f"takes no custom {named[0]}", _takers(named[0]))
+            raise UnsuitedScheduler(type(self).__name__, f"takes no custom {named[0]}", self._takers(named[0]))
         else:
             values = self._checked_custom(named[0], given[named[0]])
             steps = len(values) - (named[0] == "sigmas")
@@ -196,7 +196,7 @@ class Scheduler(ConfiguredScheduler):
     def _stretched(self, timesteps: Numbers, last: int) -> Numbers:
         """The same number of whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
-            raise UnsuitedScheduler(type(self).__name__, "takes no last_timestep", _takers("timesteps"))
+            raise UnsuitedScheduler(type(self).__name__, "takes no last_timestep", self._takers("timesteps"))
         if spacing := sigma_spacing(self._options):
             raise ValueError(
                 f"last_timestep cannot be used with {spacing}, which spaces the steps; use only one of them"
@@ -205,6 +205,10 @@ class Scheduler(ConfiguredScheduler):
             most = int(timesteps[0]) - len(timesteps) + 1
             raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
         return self._checked_custom("timesteps", closing_in(float(timesteps[0]), last, len(timesteps)))
+
+    def _takers(self, argument: str) -> list[str]:
+        """The schedulers for the same networks whose ``set_timesteps`` takes this argument."""
+        return [name for name, cls in Scheduler.library().items() if argument in cls.takes and cls.walks(self.config)]
 
     def _checked_custom(self, name: str, given: Any) -> Numbers:
         values = as_numbers(given)
@@ -377,11 +381,6 @@ class Scheduler(ConfiguredScheduler):
             limit = self._options["clip_sample_range"]
             return sample.clip(-limit, limit)
         return sample
-
-
-def _takers(argument: str) -> list[str]:
-    """The schedulers whose ``set_timesteps`` takes this argument."""
-    return [name for name, cls in Scheduler.library().items() if argument in cls.takes]
 
 
 def drawing_step(

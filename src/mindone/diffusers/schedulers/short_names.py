@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..utils.printable import shown
+from .levels import DISCRETE, trained_levels
 from .registry import SHORT_NAMES, SIGMA_SPACINGS
 
 if TYPE_CHECKING:
     from .base import Scheduler
 
 
-def listed() -> str:
-    """The choices, in words."""
-    methods = [name for name, setup in SHORT_NAMES.items() if setup.schedule in ("", "Uniform")]
-    return f"{', '.join(methods)}; most also with -{', -'.join(SIGMA_SPACINGS)}, as in euler-karras"
+def listed(config: Mapping[str, object] | None = None) -> str:
+    """The choices in words; with the config of a checkpoint's own scheduler, those that sample it."""
+    names = [*SHORT_NAMES] if config is None else suited(config)
+    methods = [name for name in names if SHORT_NAMES[name].schedule in ("", "Uniform")]
+    example = next((name for name in names if name.endswith(SIGMA_SPACINGS[0])), None)
+    spaced = f"; most also with -{', -'.join(SIGMA_SPACINGS)}, as in {example}"
+    return f"{', '.join(methods)}{spaced if example else ''}"
+
+
+def suited(config: Mapping[str, object], otherwise: Sequence[str] = (DISCRETE,)) -> list[str]:
+    """The short names of the schedulers that sample a checkpoint.
+
+    Args:
+        config: that of the checkpoint's own scheduler.
+        otherwise: the kinds of its noise levels (`levels`) if the config does not say.
+    """
+    from .base import scheduler_class  # this imports NumPy
+
+    levels = trained_levels(config)
+    kinds = otherwise if levels is None else (levels,)
+    classes = {name: scheduler_class(setup.class_name) for name, setup in SHORT_NAMES.items()}
+    return [name for name, cls in classes.items() if any(cls.samples(kind, config) for kind in kinds)]
 
 
 def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
@@ -29,7 +48,7 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
         ValueError: the short name is unknown, or the scheduler cannot honour the config.
     """
     if short_name not in SHORT_NAMES:
-        raise ValueError(f"unknown scheduler {shown(short_name)}; choose one of {listed()}")
+        raise ValueError(f"unknown scheduler {shown(short_name)}; choose one of {listed(config)}")
     from .base import scheduler_class  # this imports NumPy, which a list of names does not need
 
     setup = SHORT_NAMES[short_name]
