@@ -12,16 +12,21 @@ from .unet import UNet2DConditionModel
 
 
 def _write_tokenizer(text_encoder: Values, folder: Path) -> None:
-    """A vocabulary of single characters: prompts get different tokens from CLIP's, but as many after padding."""
+    """A vocabulary of single characters: prompts get different tokens from CLIP's, but as many after padding.
+
+    The other ids have tokens that occur in no text, since the tokenizers library warns about ids without one.
+    """
     size = int(str(text_encoder["vocab_size"]))
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
     start, end = "<|startoftext|>", "<|endoftext|>"
-    vocabulary = {token: i for i, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])}
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    tokens += [f"unused {i}" for i in range(len(tokens), size - 2)]
+    vocabulary = {token: i for i, token in enumerate([*tokens, start, end])}
     special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": text_encoder["max_position_embeddings"]}
     files = {
-        "vocab.json": json.dumps({**vocabulary, start: size - 2, end: size - 1}, ensure_ascii=False),
+        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
         "merges.txt": "#version: 0.2\n",
         "special_tokens_map.json": json.dumps(special),
         "tokenizer_config.json": json.dumps({**special, **config, "add_prefix_space": False, "errors": "replace"}),
