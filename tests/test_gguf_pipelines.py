@@ -1,6 +1,7 @@
 """GGUF files in pipelines: they draw what their weights stand for, on both engines, and the command line takes them."""
 
 import logging
+import shutil
 
 import mindspore as ms
 import numpy as np
@@ -263,6 +264,24 @@ def test_info_says_family_types_and_sizes(tmp_path):
     assert all(" tensors, " in lines[kind] for kind in ("F32", "Q4_K", "Q5_K", "Q6_K", "Q4_0", "Q8_0"))
     other = write_gguf(tmp_path / "x.gguf", {"blk.0.attn_q.weight": np.ones((2, 2), np.float32)}, "llama")
     assert "not known here" in CliRunner().invoke(cli.main, ["info", str(other)]).output
+
+
+def test_models_says_what_a_downloaded_gguf_file_is_and_which_option_takes_it(tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--acme--medium-gguf" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path), raising=False)
+    shutil.copy(transformer_file(), snapshot / "medium.gguf")
+    write_gguf(snapshot / "other.gguf", {"blk.0.attn_q.weight": np.ones((2, 2), np.float32)}, "llama")
+    (snapshot / "zero.gguf").touch()
+    result = CliRunner().invoke(cli.main, ["models", "acme/medium-gguf"])
+    lines = [line.strip() for line in result.output.splitlines()]
+    assert lines[1].startswith("acme/medium-gguf") and lines[1].endswith("GGUF files")
+    address, about = lines[2].split("  ", 1)
+    assert address == f"--gguf hf.co/acme/medium-gguf/blob/{'0' * 40}/medium.gguf"
+    assert about.startswith("Stable Diffusion 3.5 medium; ") and "Q4_K" in about and "Q8_0" in about
+    assert lines[3] == "other.gguf: of no family here (llama); F32"
+    assert "zero.gguf" in lines[4] and "GGUF" in lines[4]
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

@@ -84,13 +84,12 @@ def _print_folder(folder: Path) -> None:
 def _print_gguf(path: Path) -> None:
     from collections import Counter
 
-    from ..families.files import known_layouts, open_single_file
+    from ..families.files import open_gguf
     from ..loading.gguf import GGUFFile
 
     file = GGUFFile(path)
     about: dict[str, object] = {"family": "not known here"}
-    if any(layout.claims(file.keys()) for layout in known_layouts()):
-        single = open_single_file(path)
+    if (single := open_gguf(file)) is not None:
         classes = (f"{name}: {part.class_name}" for name, part in single.components.items())
         about = {"family": single.release.title, "networks": list(classes)}
     about |= {"architecture": file.architecture or "not said", "size": f"{sum(file.nbytes.values()) / 1e6:,.1f} MB"}

@@ -1,7 +1,10 @@
 """``mindone-diffusers models``: the models on this machine."""
 
+from pathlib import Path
+
 import click
 
+from ..utils.errors import in_one_line
 from ..utils.printable import printable
 
 
@@ -11,7 +14,8 @@ from ..utils.printable import printable
 def models(name: str | None, words: bool) -> None:
     """List the models on this machine with their sizes, and the profiles that `tune` saved for them.
 
-    Pass a model's name to --model. With NAME, list only that model.
+    Pass a model's name to --model. A GGUF file's family and types stand beside the option that takes it, mostly --gguf
+    beside a --model of that family. With NAME, list only that model.
 
     \b
     Examples:
@@ -40,9 +44,30 @@ def models(name: str | None, words: bool) -> None:
         click.echo(f"{title}:" if group else f"{title}: none")
         for each in group:
             click.echo(f"  {printable(each.name):{width}}  {each.nbytes / 1e6:8,.0f} MB  {printable(each.kind)}")
+            for address, path in each.gguf.items():
+                click.echo(f"    {printable(_of_gguf(address, path))}")
     click.echo("profiles:" if profiles else "profiles: none; mindone-diffusers tune --speed-up 4 --name NAME saves one")
     for model, names in profiles.items():
         click.echo(f"  {printable(model):{width}}  {printable(', '.join(names))}")
+
+
+def _of_gguf(address: str, path: Path) -> str:
+    """What a GGUF file holds, and the option that takes it."""
+    from collections import Counter
+
+    from ..families.files import open_gguf
+    from ..loading.gguf import GGUFFile
+
+    try:
+        file = GGUFFile(path)
+        single = open_gguf(file)
+    except (OSError, ValueError) as error:
+        return in_one_line(error)
+    types = ", ".join(kind for kind, _ in Counter(file.types.values()).most_common())
+    if single is None:
+        return f"{path.name}: of no family here ({file.architecture or 'unnamed'}); {types}"
+    option = "--gguf" if single.pipeline is None else "--model"
+    return f"{option} {address}  {single.release.title}; {types}"
 
 
 def _print_words(name: str | None) -> None:

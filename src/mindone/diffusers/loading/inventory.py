@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils.files import read_json
@@ -20,6 +20,11 @@ class Found:
     """Bytes on disk."""
     kind: str
     """The class of a pipeline, or a guess for anything else."""
+    gguf: Mapping[str, Path] = field(default_factory=dict)
+    """Its GGUF files by the addresses that ``--gguf`` takes."""
+
+
+_GGUF = "*.gguf"
 
 
 def bundled() -> Iterator[Found]:
@@ -39,7 +44,10 @@ def cached() -> Iterator[Found]:
     for each in sorted(repositories, key=lambda each: str(each.repo_id)):
         if each.repo_type == "model" and each.revisions:
             newest = max(each.revisions, key=lambda revision: revision.last_modified)
-            yield Found(each.repo_id, each.size_on_disk, _kind(newest.snapshot_path))
+            name = "main" if "main" in newest.refs else newest.commit_hash
+            address, folder = f"hf.co/{each.repo_id}/blob/{name}", newest.snapshot_path
+            gguf = {f"{address}/{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob(_GGUF))}
+            yield Found(each.repo_id, each.size_on_disk, _kind(folder), gguf)
 
 
 def _kind(folder: Path) -> str:
@@ -49,7 +57,9 @@ def _kind(folder: Path) -> str:
                 return str(read_json(folder / name).get("_class_name", "a network"))
             except (OSError, ValueError, AttributeError):
                 return "damaged"
-    return "weights" if any(folder.rglob("*.safetensors")) else "no model"
+    if any(folder.rglob("*.safetensors")):
+        return "weights"
+    return "GGUF files" if any(folder.rglob(_GGUF)) else "no model"
 
 
 def _size(folder: Path) -> int:
