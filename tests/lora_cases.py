@@ -17,7 +17,7 @@ RANK = 3
 @functools.cache
 def networks(family: str) -> dict[str, dict[str, tuple[int, ...]]]:
     """The parameters' shapes of a family's UNet and text encoders."""
-    kinds = {"sd1": "clip", "sd2": "openclip", "sdxl": "clip"}
+    kinds = {"sd1": "clip", "bk_sdm": "clip", "sd2": "openclip", "sdxl": "clip"}
     found = {
         "unet": shapes_of(UNet2DConditionModel(**UNETS[family])),
         "text_encoder": shapes_of(CLIPTextModel(**TEXTS[kinds[family]], vocab_size=521)),

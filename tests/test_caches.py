@@ -92,8 +92,7 @@ def uneven_steps(count=12):
 # ---- DeepCache ----
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize(("family", "engine"), [("sd1", "openvino"), ("sdxl", "openvino"), ("bk_sdm", "mindspore")])
 def test_deep_cache_of_interval_1_equals_no_cache(family, engine):
     pipe = sharing(family, engine)
     assert np.array_equal(images(pipe, [DeepCacheConfig(1)], steps=2), images(pipe, steps=2))
@@ -107,7 +106,7 @@ def test_deep_cache_runs_the_whole_network_every_third_step():
 
 
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-@pytest.mark.parametrize("branch", range(6))
+@pytest.mark.parametrize("branch", [0, 2, 3, 5])  # the ends of both stages
 def test_above_the_feature_of_the_same_step_is_the_whole_network(branch, engine):
     pipe = sharing("sd1", engine)
     inputs = [np.random.default_rng(0).normal(size=(1, 4, 8, 8)), np.full(1, 500.0)]
@@ -165,7 +164,7 @@ def test_the_quadratic_schedule_is_densest_at_its_center():
     assert gaps[nearest] == gaps.min() and gaps[-1] == gaps.max()
 
 
-@pytest.mark.parametrize("family", ["sd1", "lcm", "bk_sdm", "sdxl"])  # PNDM, LCM and Euler among them
+@pytest.mark.parametrize("family", ["lcm", "bk_sdm", "sdxl"])  # PNDM, LCM and Euler among them
 def test_deep_cache_goes_with_every_network(family):
     assert np.isfinite(images(sharing(family), [DeepCacheConfig(2)], steps=4)).all()
 

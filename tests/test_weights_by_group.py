@@ -33,7 +33,6 @@ from tiny_pipelines import checkpoint, images_of, load
 FOUR = WeightOnlyConfig(group_size=8)
 FAMILIES = {
     "sdxl": lambda: checkpoint("sdxl"),
-    "latent consistency": lambda: checkpoint("lcm"),
     "sana": lambda: tiny_sana.checkpoint("sana"),
     "pixart": lambda: tiny_pixart.checkpoint("pixart-sigma"),
     "stable diffusion 3": tiny_sd3.checkpoint,
@@ -124,7 +123,7 @@ def test_rows_that_a_group_does_not_divide(inputs, bits, size, chosen):
 
 @pytest.fixture(scope="module")
 def quantised():
-    return load(checkpoint("sd1"), quantization_config=FOUR)
+    return load(checkpoint("bk_sdm"), quantization_config=FOUR)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +140,7 @@ def test_a_checkpoint_draws_what_was_drawn_before_it_was_saved(quantised, saved)
 
 
 def test_rounding_while_writing_gives_the_same_files(saved, tmp_path):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     quantize_weights(pipe, FOUR, at_once=False)
     pipe.save_pretrained(tmp_path)
     for part in (f"unet/{WEIGHTS}", "unet/config.json", "text_encoder/model.safetensors"):
@@ -191,8 +190,8 @@ def test_half_precision_keeps_the_rest_in_it(saved, quantised):
 
 def test_a_lora_goes_beside_compressed_weights(saved, quantised):
     pipe, plain = load(saved), images_of(quantised)
-    modules = {"unet": layers("sd1", "unet", ("attn1.to_q", "ff.net", "proj_in", "conv1"))}
-    pipe.load_lora_weights(kohya("sd1", modules), adapter_name="one")
+    modules = {"unet": layers("bk_sdm", "unet", ("attn1.to_q", "ff.net", "proj_in", "conv1"))}
+    pipe.load_lora_weights(kohya("bk_sdm", modules), adapter_name="one")
     changed = images_of(pipe)
     assert decibels(changed, plain) < 40
     assert is_grouped(bound(pipe.unet.published_parameters()[f"{QUERY}.weight"]))
@@ -239,7 +238,7 @@ def test_impossible_configs_are_refused(wrong):
 
 def test_a_group_that_divides_no_row_is_refused():
     with pytest.raises(ValueError, match=r"a group of 62 divides the rows of no layer of UNet2DConditionModel; .*8"):
-        load(checkpoint("sd1"), quantization_config=WeightOnlyConfig(group_size=62))
+        load(checkpoint("bk_sdm"), quantization_config=WeightOnlyConfig(group_size=62))
 
 
 def test_rounding_twice_is_refused(saved):
@@ -249,7 +248,7 @@ def test_rounding_twice_is_refused(saved):
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_weight_that_is_no_number_is_named(at_once, tmp_path):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     weight = np.array(pipe.unet.array(f"{QUERY}.weight"))
     weight[3, 5] = np.nan
     pipe.unet.published_parameters()[f"{QUERY}.weight"].stored = InMemory(weight)
