@@ -32,7 +32,8 @@ from mindone.diffusers.bench import shapes
 from mindone.diffusers.engines.base import Adjustable
 from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.families.stable_diffusion.taps import first_skips
-from mindone.diffusers.models.random_weights import RandomWeights, write_random_network
+from mindone.diffusers.loading.deferred import Deferred
+from mindone.diffusers.models.random_weights import random_weights, write_random_network
 
 RANK, STEPS, STRENGTH, CACHE_INTERVAL = 16, 5, 0.6, 3
 ADAPTED = ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight", "ff.net.0.proj.weight", "ff.net.2.weight")
@@ -52,7 +53,7 @@ def random_lora(unet: UNet2DConditionModel, name: str) -> Mapping[str, NDArray[n
             layer = f"unet.{parameter.removesuffix('.weight')}"
             pairs[f"{layer}.lora_A.weight"] = (RANK, values.shape[1])
             pairs[f"{layer}.lora_B.weight"] = (values.shape[0], RANK)
-    drawn = RandomWeights({f"{name}.{key}": shape for key, shape in pairs.items()})
+    drawn = Deferred(random_weights({f"{name}.{key}": shape for key, shape in pairs.items()}))
     return {key: drawn[f"{name}.{key}"] for key in pairs}
 
 

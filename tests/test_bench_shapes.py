@@ -19,8 +19,9 @@ from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.families.stable_diffusion.shapes import CLIP_VOCABULARY
+from mindone.diffusers.loading.deferred import Deferred
 from mindone.diffusers.loading.tokenizer import CLIPTokenizer
-from mindone.diffusers.models.random_weights import RandomWeights, write_random_network
+from mindone.diffusers.models.random_weights import random_weights, write_random_network
 from tiny_pipelines import images_of, load
 
 TINY = shapes.SHAPES["sd15"].changed(
@@ -107,7 +108,7 @@ def test_an_xl_shape_draws(monkeypatch, tmp_path):
 
 
 def test_random_weights_keep_the_size_of_signals():
-    weights = RandomWeights({"conv.weight": (64, 32, 3, 3), "norm.weight": (64,), "norm.bias": (64,)})
+    weights = Deferred(random_weights({"conv.weight": (64, 32, 3, 3), "norm.weight": (64,), "norm.bias": (64,)}))
     convolution = weights["conv.weight"].astype(np.float32)
     assert convolution.dtype == np.float32 and weights["conv.weight"].dtype == np.float16
     assert convolution.std() == pytest.approx(1 / np.sqrt(32 * 9), rel=0.05)
@@ -118,7 +119,7 @@ def test_random_weights_keep_the_size_of_signals():
 
 def test_no_two_random_weights_are_alike():
     """Compilers merge products of equal weights; what is timed would then be less than the network."""
-    weights = RandomWeights({"to_q.weight": (64, 64), "to_k.weight": (64, 64)})
+    weights = Deferred(random_weights({"to_q.weight": (64, 64), "to_k.weight": (64, 64)}))
     assert np.abs(np.corrcoef(weights["to_q.weight"].ravel(), weights["to_k.weight"].ravel())[0, 1]) < 0.1
 
 
@@ -133,7 +134,7 @@ def test_random_weights_in_groups_have_the_size_of_float16_ones(bits, tmp_path):
     config |= {"axes_dims_rope": [8, 12, 12], "joint_attention_dim": 64, "pooled_projection_dim": 48}
     write_random_network(FluxTransformer2DModel, config, tmp_path, lambda name: None if "proj_out" in name else bits)
     network = FluxTransformer2DModel.from_pretrained(tmp_path)
-    plain = RandomWeights(network.published_shapes())
+    plain = Deferred(random_weights(network.published_shapes()))
     for name, parameter in network.published_parameters().items():
         is_packed = len(parameter.shape) == 2 and parameter.shape[1] % 64 == 0 and "proj_out" not in name
         assert is_grouped(stored(parameter)) is is_packed

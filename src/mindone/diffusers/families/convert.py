@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from ..loading.config import GENERATION_CONFIG_NAME, read_config, write_config
+from ..loading.deferred import Deferred
 from ..loading.fields import naming
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..loading.original.carried import ENTRY, carry
-from ..loading.original.key_map import Deferred
 from ..loading.original.layout import SavedTokenizer, Tensors
 from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ..loading.original.key_map import Deferred, KeyMap, joined_later, moved_later, swapped, to_original, to_ours
+from ..loading.deferred import Deferred
+from ..loading.original.key_map import KeyMap, joined_later, moved_later, swapped, to_original, to_ours
 from ..loading.original.layout import Tensors
 from ..loading.safetensors import StoredTensor
 from .adapters import Rows
@@ -43,7 +44,9 @@ def split(
     return result | {name: swapped(result[name]) for name in _named(turned) & result.keys()}
 
 
-def fuse(tensors: Tensors, fused: Mapping[str, Sequence[Rows]], keys: KeyMap, turned: Collection[str]) -> Deferred:
+def fuse(
+    tensors: Tensors, fused: Mapping[str, Sequence[Rows]], keys: KeyMap, turned: Collection[str]
+) -> Deferred[StoredTensor]:
     """The inverse of `split`, one tensor at a time, on demand."""
     makers: dict[str, Callable[[], StoredTensor]] = {}
     rest, halves = dict(tensors), _named(turned)

@@ -3,11 +3,13 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ..utils.files import write_json
 from ..utils.printable import shown
+from .deferred import Deferred
 from .safetensors import StoredTensor, save_file
 from .upload import upload_folder
 from .weights import weight_names
@@ -58,7 +60,7 @@ def save_weights(
         files = [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     folder.mkdir(parents=True, exist_ok=True)
     for file, names in zip(files, shards):
-        save_file(_Part(tensors, names), folder / file)
+        save_file(Deferred({name: partial(tensors.__getitem__, name) for name in names}), folder / file)
     if len(shards) > 1:
         weight_map = {name: file for file, names in zip(files, shards) for name in names}
         write_json(folder / index, {"metadata": {"total_size": total}, "weight_map": weight_map})
@@ -82,20 +84,6 @@ def check_upload(upload: Mapping[str, object]) -> None:
     known = ["repo_id", *(name for name in inspect.signature(upload_folder).parameters if name != "folder")]
     if strange := next((name for name in upload if name not in known), None):
         raise ValueError(f"save_pretrained has no argument {strange!r}; for push_to_hub it takes {', '.join(known)}")
-
-
-class _Part(Mapping[str, StoredTensor]):
-    def __init__(self, tensors: Mapping[str, StoredTensor], names: list[str]):
-        self.tensors, self.names = tensors, dict.fromkeys(names)
-
-    def __getitem__(self, name: str) -> StoredTensor:
-        return self.tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 def _remove_others(folder: Path, stem: str, written: set[str], index: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import functional as F
 from ..engines import Array, FlashAttention
 from .cells import Cell, CellList, Identity
-from .layers import Conv2d, Linear, TimestepEmbedding, parameter
+from .layers import Conv2d, Linear, RMSNorm, TimestepEmbedding
 from .patches import as_tokens
 from .wrapping import bare
 
@@ -130,18 +130,6 @@ class CaptionProjection(Cell):
 
     def construct(self, x: Array) -> Array:
         return self.linear_2(F.gelu_tanh(self.linear_1(x)))
-
-
-class RMSNorm(Cell):
-    """Root mean square normalization of (..., channels)."""
-
-    def __init__(self, channels: int, eps: float):
-        super().__init__()
-        self.eps = eps
-        self.weight = parameter(channels)
-
-    def construct(self, x: Array) -> Array:
-        return F.rms_norm(x, self.weight, self.eps)
 
 
 class TextAttention(Cell):

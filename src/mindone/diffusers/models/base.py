@@ -21,6 +21,7 @@ from ..engines.operations import executing
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.configurable import split_config
+from ..loading.deferred import Deferred
 from ..loading.fields import naming, read_fields
 from ..loading.gguf_config import GGUFQuantizationConfig, asked_dtype
 from ..loading.group_files import parts_in_file, read_groups
@@ -270,7 +271,7 @@ class Model(PublishedModel, nn.Cell):
         if not is_main_process:
             return
         folder = Path(save_directory)
-        save_weights(_Cast(self), folder, self.weights_name, variant, max_shard_size)
+        save_weights(_in_file(self), folder, self.weights_name, variant, max_shard_size)
         self.save_config(folder)
         if push_to_hub:
             upload_folder(folder, upload.pop("repo_id", folder.name), **upload)
@@ -421,27 +422,19 @@ def _as_tensor(values: Stored) -> StoredTensor:
     return values if isinstance(values, StoredTensor) else StoredTensor.from_numpy(values.numpy())
 
 
-class _Cast(Mapping[str, StoredTensor]):
+def _in_file(model: Model) -> Deferred[StoredTensor]:
     """The content of a model's file: parameters by published name in its dtype, converted one at a time.
 
     Quantised weights keep their integers, with their scales next to them.
     """
 
-    def __init__(self, model: Model):
-        self.dtype, self._release = model.dtype, model.release_weights
-        self.parameters = model.published_parameters()
-        self.parts: dict[str, StoredTensor | None] = {}
-        for name, parameter in self.parameters.items():
-            values = own(parameter) if is_covered(parameter) else bound(parameter)
-            parts: Mapping[str, StoredTensor | None] | None = parts_in_file(name, values)
-            self.parts.update(parts or {name: None})
+    def made(parameter: ms.Parameter, part: StoredTensor | None) -> StoredTensor:
+        model.release_weights()  # the tensors before it are written
+        return part or _as_tensor(own(parameter)).cast(model.dtype)
 
-    def __getitem__(self, name: str) -> StoredTensor:
-        self._release()  # the tensors before it are written
-        return self.parts[name] or _as_tensor(own(self.parameters[name])).cast(self.dtype)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
+    makers: dict[str, Callable[[], StoredTensor]] = {}
+    for name, parameter in model.published_parameters().items():
+        values = own(parameter) if is_covered(parameter) else bound(parameter)
+        parts: Mapping[str, StoredTensor | None] = parts_in_file(name, values) or {name: None}
+        makers |= {each: functools.partial(made, parameter, part) for each, part in parts.items()}
+    return Deferred(makers)

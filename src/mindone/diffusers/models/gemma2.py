@@ -13,7 +13,7 @@ from ..loading.fields import Flag, Fraction, Positive
 from .causal_text import CausalTextModel
 from .cells import Cell, CellList
 from .fields import Channels, Count, TableSize, check_divides
-from .layers import Activation, Embedding, Linear, parameter
+from .layers import Activation, Embedding, Linear, RMSNorm
 
 Tokens = Annotated[int, Strict(), Field(ge=1, le=2**20)]
 GateName = Literal["gelu_pytorch_tanh", "gelu", "silu", "relu"]
@@ -62,7 +62,7 @@ class Gemma2Model(CausalTextModel):
         c: Gemma2Fields = self.fields
         self.embed_tokens = Embedding(c.vocab_size, c.hidden_size)
         self.layers = CellList([Gemma2Layer(c) for _ in range(c.num_hidden_layers)])
-        self.norm = Gemma2RMSNorm(c)
+        self.norm = _norm(c)
         self.head_dim, self.theta = c.head_dim, float(c.rope_theta)
         # The reference rounds this factor to the embeddings' dtype.
         self.embedding_scales = {dtype: _rounded(math.sqrt(c.hidden_size), dtype) for dtype in _MANTISSAS}
@@ -107,16 +107,9 @@ class Gemma2Model(CausalTextModel):
         return tuple([self.norm(x), *made])
 
 
-class Gemma2RMSNorm(Cell):
-    """Root-mean-square normalisation whose weights are added to 1."""
-
-    def __init__(self, c: Gemma2Fields):
-        super().__init__()
-        self.eps = c.rms_norm_eps
-        self.weight = parameter(c.hidden_size)
-
-    def construct(self, x: Array) -> Array:
-        return F.rms_norm(x, self.weight, self.eps, 1.0)
+def _norm(c: Gemma2Fields) -> RMSNorm:
+    """A norm of the hidden states; its weights are added to 1."""
+    return RMSNorm(c.hidden_size, c.rms_norm_eps, 1.0)
 
 
 class Gemma2Attention(nn.Cell):
@@ -166,8 +159,8 @@ class Gemma2Layer(nn.Cell):
         super().__init__()
         self.self_attn = Gemma2Attention(c)
         self.mlp = Gemma2MLP(c)
-        self.input_layernorm, self.post_attention_layernorm = Gemma2RMSNorm(c), Gemma2RMSNorm(c)
-        self.pre_feedforward_layernorm, self.post_feedforward_layernorm = Gemma2RMSNorm(c), Gemma2RMSNorm(c)
+        self.input_layernorm, self.post_attention_layernorm = _norm(c), _norm(c)
+        self.pre_feedforward_layernorm, self.post_feedforward_layernorm = _norm(c), _norm(c)
 
     def construct(
         self, x: Array, cosines: Array, sines: Array, hidden: Array, past_key: Array, past_value: Array

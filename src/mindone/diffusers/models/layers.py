@@ -151,6 +151,18 @@ class LayerNorm(Cell):
         return F.layer_norm(x, self.weight, self.bias, self.eps)
 
 
+class RMSNorm(Cell):
+    """Root mean square normalization of (..., channels); ``offset`` is added to the weights."""
+
+    def __init__(self, channels: int, eps: float, offset: float = 0.0):
+        super().__init__()
+        self.eps, self.offset = eps, offset
+        self.weight = parameter(channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.rms_norm(x, self.weight, self.eps, self.offset)
+
+
 class Embedding(Cell):
     """A table of ``entries`` vectors."""
 

@@ -17,7 +17,7 @@ from ..engines.base import FreeAxes
 from ..loading.fields import Fraction
 from .cells import Cell, CellList
 from .fields import Channels, Count, TableSize
-from .layers import Activation, Embedding, Linear, parameter
+from .layers import Activation, Embedding, Linear, RMSNorm
 from .text_model import LOWEST, Floats, Ids, TextModel, fillers, grouped
 
 Distance = Annotated[int, Strict(), Field(ge=2, le=2**20)]
@@ -129,7 +129,7 @@ class T5Stack(Cell):
     def __init__(self, c: T5Fields):
         super().__init__()
         self.block = CellList([T5Block(c, number == 0) for number in range(c.num_layers)])
-        self.final_layer_norm = T5LayerNorm(c)
+        self.final_layer_norm = RMSNorm(c.d_model, c.layer_norm_epsilon)
 
     def construct(self, x: Array, buckets: Array, hidden: Array) -> Array:
         distances = self.block[0].layer[0].SelfAttention.relative_attention_bias(buckets)
@@ -156,7 +156,7 @@ class T5LayerSelfAttention(Cell):
     def __init__(self, c: T5Fields, has_distances: bool):
         super().__init__()
         self.SelfAttention = T5Attention(c, has_distances)
-        self.layer_norm = T5LayerNorm(c)
+        self.layer_norm = RMSNorm(c.d_model, c.layer_norm_epsilon)
 
     def construct(self, x: Array, bias: Array) -> Array:
         return F.add(x, self.SelfAttention(self.layer_norm(x), bias))
@@ -188,7 +188,7 @@ class T5LayerFF(Cell):
     def __init__(self, c: T5Fields):
         super().__init__()
         self.DenseReluDense: Cell = T5DenseGated(c) if c.feed_forward_proj == "gated-gelu" else T5Dense(c)
-        self.layer_norm = T5LayerNorm(c)
+        self.layer_norm = RMSNorm(c.d_model, c.layer_norm_epsilon)
 
     def construct(self, x: Array) -> Array:
         return F.add(x, self.DenseReluDense(self.layer_norm(x)))
@@ -219,18 +219,6 @@ class T5Dense(Cell):
 
     def construct(self, x: Array) -> Array:
         return self.wo(self.act(self.wi(x)))
-
-
-class T5LayerNorm(Cell):
-    """Root-mean-square normalisation."""
-
-    def __init__(self, c: T5Fields):
-        super().__init__()
-        self.eps = c.layer_norm_epsilon
-        self.weight = parameter(c.d_model)
-
-    def construct(self, x: Array) -> Array:
-        return F.rms_norm(x, self.weight, self.eps)
 
 
 def distance_buckets(distances: Ids, buckets: int, farthest: int) -> Ids:

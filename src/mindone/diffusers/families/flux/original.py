@@ -7,9 +7,10 @@ the feed-forward. If a modulation has only a scale and a shift, the shift comes 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
+from ...loading.deferred import Deferred
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP
-from ...loading.original.key_map import Deferred, KeyMap, indices_after, sides
+from ...loading.original.key_map import KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
@@ -126,7 +127,7 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
     return split(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
 
 
-def _original(tensors: Tensors) -> Deferred:
+def _original(tensors: Tensors) -> Deferred[StoredTensor]:
     blocks = _blocks(tensors, 1)
     return fuse(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
 

@@ -99,11 +99,6 @@ class PixArtTransformer2DModel(Model):
         return keys_and_values_of(text, self.transformer_blocks)
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        """See `Model`."""
-        return tuple(f"transformer_blocks.{i}" for i in range(self.fields.num_layers))
-
-    @property
     def reads_sizes(self) -> bool:
         """Whether it reads the resolution and the aspect ratio of the image."""
         reads: bool = self.fields.reads_sizes

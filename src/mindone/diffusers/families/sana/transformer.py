@@ -14,7 +14,6 @@ from ...models.adaln_single import (
     QK_EPS,
     CaptionProjection,
     GridPatchEmbed,
-    RMSNorm,
     TextAttention,
     TimeEmbedding,
     block_modulation,
@@ -28,7 +27,7 @@ from ...models.adaln_single import (
     sinusoids,
 )
 from ...models.cells import Cell, CellList, Identity
-from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, parameter
+from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, RMSNorm, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import patch_grid, unpatched
 from ..networks import Model

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ...loading.deferred import Deferred
 from ...loading.original.key_map import (
     MOST_LAYERS,
     MOST_STAGES,
-    Deferred,
     KeyMap,
     indices_after,
     sides,

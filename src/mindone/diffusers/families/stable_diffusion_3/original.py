@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...loading.deferred import Deferred
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP, projected_clip, text_config
-from ...loading.original.key_map import Deferred, KeyMap, indices_after, sides
+from ...loading.original.key_map import KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
@@ -107,7 +108,7 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
     return result
 
 
-def _original(tensors: Tensors) -> Deferred:
+def _original(tensors: Tensors) -> Deferred[StoredTensor]:
     blocks = indices_after(tensors, _OURS)
     return fuse(tensors, _fused(blocks), _key_map(blocks), _turned(blocks))
 

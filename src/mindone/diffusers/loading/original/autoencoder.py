@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 
 from ...utils.printable import shown
+from ..deferred import Deferred
 from ..safetensors import StoredTensor
 from ..weights import Weights
-from .key_map import MOST_LAYERS, MOST_STAGES, Deferred, KeyMap, indices_after, sides, to_original, to_ours
+from .key_map import MOST_LAYERS, MOST_STAGES, KeyMap, indices_after, sides, to_original, to_ours
 from .layout import NetworkLayout, Release, Tensors
 from .training_config import TrainingConfig
 
@@ -66,7 +67,7 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
     return renamed
 
 
-def _original(tensors: Tensors) -> Deferred:
+def _original(tensors: Tensors) -> Deferred[StoredTensor]:
     def stored(name: str) -> StoredTensor:
         tensor = tensors[name]
         return tensor.reshape((*tensor.shape, 1, 1)) if _is_attention_matrix(name) else tensor

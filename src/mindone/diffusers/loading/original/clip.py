@@ -12,10 +12,11 @@ import numpy as np
 
 from ...utils.printable import shown
 from ..clip_vocabulary import SIZE, clip_tokenizer
+from ..deferred import Deferred
 from ..key_maps import clip_text_key
 from ..safetensors import ITEM_BYTES, StoredTensor
 from ..tokenizer import CLIPTokenizer
-from .key_map import Deferred, KeyMap, indices_after, joined, sides
+from .key_map import KeyMap, indices_after, joined, sides
 from .layout import NetworkLayout, Tensors, Vocabulary
 
 HEAD_CHANNELS = 64
@@ -81,7 +82,7 @@ def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTe
     return result
 
 
-def to_open_clip(tensors: Tensors) -> Deferred:
+def to_open_clip(tensors: Tensors) -> Deferred[StoredTensor]:
     """Our tensors under the original layout's names, fused and transposed one at a time on demand.
 
     Raises:

@@ -1,6 +1,6 @@
 """Renames modules between the original layout and ours, in both directions."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,26 +39,6 @@ def _renamed(name: str, modules: dict[str, str]) -> str | None:
             return module + name[end:]
         end = name.rfind(".", 0, end)
     return None
-
-
-class Deferred(Mapping[str, StoredTensor]):
-    """Tensors made one at a time, on demand.
-
-    Args:
-        makers: the function that makes each tensor, by its name.
-    """
-
-    def __init__(self, makers: Mapping[str, Callable[[], StoredTensor]]):
-        self._makers = makers
-
-    def __getitem__(self, name: str) -> StoredTensor:
-        return self._makers[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
 
 
 def to_ours(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, StoredTensor]:
