@@ -32,6 +32,27 @@ Zero = Annotated[Real, Field(ge=0, le=0)]
 ActivationName = Literal["silu", "swish", "gelu", "quick_gelu", "relu"]
 
 
+class Heads:
+    """Mixed into the configs of transformers whose tokens are as wide as all heads of their attention."""
+
+    num_attention_heads: int
+    attention_head_dim: int
+
+    @property
+    def width(self) -> int:
+        """The channels of a token."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    def check_width(self, name: str, condition: str = "") -> None:
+        """Check that the field ``name``, which repeats the width, does so; it must under the ``condition``."""
+        value = getattr(self, name)
+        if self.width != value:
+            raise ValueError(
+                f"{name} must be num_attention_heads x attention_head_dim{condition}, got {value} and "
+                f"{self.num_attention_heads} x {self.attention_head_dim}"
+            )
+
+
 def check_divides(name: str, divisor: int, **wholes: int | Iterable[int]) -> None:
     """Check that groups or heads split channels evenly.
 

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from ...loading.fields import Flag
-from ...models.fields import Channels, Count
+from ...models.fields import Channels, Count, Heads
 
 Even = Annotated[int, Strict(), Field(ge=2, le=1024, multiple_of=2)]
 
 
 @dataclass(frozen=True)
-class FluxTransformerFields:
+class FluxTransformerFields(Heads):
     """The fields of its ``config.json``, with their published defaults.
 
     ``in_channels`` are those of a patch of latents, four times the latents' own; ``out_channels`` None means the same
@@ -38,8 +38,3 @@ class FluxTransformerFields:
                 f"axes_dims_rope must add up to attention_head_dim, got {sum(self.axes_dims_rope)} and "
                 f"{self.attention_head_dim}"
             )
-
-    @property
-    def width(self) -> int:
-        """The channels of a token."""
-        return self.num_attention_heads * self.attention_head_dim

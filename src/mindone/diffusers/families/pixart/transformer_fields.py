@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...loading.fields import Flag, Fraction, Pixels, Positive
-from ...models.fields import Channels, Count, Zero
+from ...models.fields import Channels, Count, Heads, Zero
 
 _TOKENS_OF_512 = 64
 """The latents along each side of a 512-pixel image; up to this, positions are not divided."""
@@ -13,7 +13,7 @@ _LATENTS_OF_1024 = 128
 
 
 @dataclass(frozen=True)
-class PixArtTransformerFields:
+class PixArtTransformerFields(Heads):
     """The fields of its ``config.json``, with their published defaults.
 
     ``out_channels`` None means as many as ``in_channels``. ``interpolation_scale`` None is derived from the size, and
@@ -53,16 +53,8 @@ class PixArtTransformerFields:
                 "num_attention_heads x attention_head_dim must be a multiple of 3 if use_additional_conditions is "
                 f"true, got {heads}"
             )
-        if self.caption_channels is not None and self.width != self.cross_attention_dim:
-            raise ValueError(
-                "cross_attention_dim must be num_attention_heads x attention_head_dim if caption_channels is given, "
-                f"got {self.cross_attention_dim} and {heads}"
-            )
-
-    @property
-    def width(self) -> int:
-        """The channels of a token."""
-        return self.num_attention_heads * self.attention_head_dim
+        if self.caption_channels is not None:
+            self.check_width("cross_attention_dim", " if caption_channels is given")
 
     @property
     def position_scale(self) -> float:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...loading.fields import Flag, Fraction, Pixels, Positive
-from ...models.fields import Channels, Count, Ratio, Zero
+from ...models.fields import Channels, Count, Heads, Ratio, Zero
 
 
 @dataclass(frozen=True)
-class SanaTransformerFields:
+class SanaTransformerFields(Heads):
     """The fields of its ``config.json``, with their published defaults.
 
     ``out_channels`` None means as many as ``in_channels``; ``interpolation_scale`` None means no positions: the
@@ -39,18 +39,9 @@ class SanaTransformerFields:
     timestep_scale: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if self.width != self.cross_attention_dim:
-            raise ValueError(
-                "cross_attention_dim must be num_attention_heads x attention_head_dim, got "
-                f"{self.cross_attention_dim} and {self.num_attention_heads} x {self.attention_head_dim}"
-            )
+        self.check_width("cross_attention_dim")
         if self.interpolation_scale is not None and self.width % 4:
             raise ValueError(
                 "num_attention_heads x attention_head_dim must be a multiple of 4 if interpolation_scale is given, "
                 f"got {self.num_attention_heads} x {self.attention_head_dim}"
             )
-
-    @property
-    def width(self) -> int:
-        """The channels of a token."""
-        return self.num_attention_heads * self.attention_head_dim

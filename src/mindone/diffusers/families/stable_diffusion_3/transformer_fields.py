@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import FailFast, Field, Strict
 
 from ...loading.fields import Pixels
-from ...models.fields import Channels, Count, Positions
+from ...models.fields import Channels, Count, Heads, Positions
 
 BlockNumbers = Annotated[tuple[Annotated[int, Strict(), Field(ge=0, lt=256)], ...], Field(max_length=256), FailFast()]
 
 
 @dataclass(frozen=True)
-class SD3TransformerFields:
+class SD3TransformerFields(Heads):
     """The fields of its ``config.json``, with their published defaults.
 
     ``out_channels`` None means as many as ``in_channels``. ``pos_embed_max_size`` is the side of the table of
@@ -35,13 +35,4 @@ class SD3TransformerFields:
     qk_norm: Literal["rms_norm"] | None = None
 
     def __post_init__(self) -> None:
-        if self.width != self.caption_projection_dim:
-            raise ValueError(
-                "caption_projection_dim must be num_attention_heads x attention_head_dim, got "
-                f"{self.caption_projection_dim} and {self.num_attention_heads} x {self.attention_head_dim}"
-            )
-
-    @property
-    def width(self) -> int:
-        """The channels of a token."""
-        return self.num_attention_heads * self.attention_head_dim
+        self.check_width("caption_projection_dim")
