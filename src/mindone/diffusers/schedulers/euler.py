@@ -9,7 +9,7 @@ import numpy as np
 
 from ..utils.arrays import Array
 from .arrays import Generators, Numbers, coefficients, draw_noise
-from .base import Timestep
+from .base import Scheduler, Timestep
 from .levels import DISCRETE, EDM, is_continuous
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -31,32 +31,35 @@ class Churn:
         return min(self.s_churn / steps, math.sqrt(2) - 1) if self.s_tmin <= sigma <= self.s_tmax else 0.0
 
 
+def churning_step(
+    self: Scheduler,
+    model_output: Array,
+    timestep: Timestep,
+    sample: Array,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+    generator: Generators = None,
+    return_dict: bool = True,
+) -> Stepped:
+    """The ``step`` of methods that may put noise back.
+
+    Args:
+        model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+        s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
+        s_tmin: the lowest σ at which noise is put back.
+        s_tmax: the highest.
+        s_noise: the standard deviation of that noise.
+    """
+    churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
+    return self._advance(model_output, timestep, sample, return_dict, churn, generator)
+
+
 class EulerMethod(VarianceExploding):
     """One Euler step for each timestep, with noise added before it if the caller asks for churn."""
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        s_churn: float = 0.0,
-        s_tmin: float = 0.0,
-        s_tmax: float = math.inf,
-        s_noise: float = 1.0,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step.
-
-        Args:
-            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
-            s_tmin: the lowest σ at which noise is put back.
-            s_tmax: the highest.
-            s_noise: the standard deviation of that noise.
-        """
-        churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
-        return self._advance(model_output, timestep, sample, return_dict, churn, generator)
+    step = churning_step
 
     def _step(
         self,

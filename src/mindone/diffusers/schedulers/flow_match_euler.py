@@ -23,8 +23,27 @@ from .sigma_space import SigmaSpace
 from .spacing import sigma_spacing, spaced_sigmas
 
 
-class FlowMatchEulerDiscreteScheduler(SigmaSpace):
-    """One Euler step for each noise level. ``timesteps`` are σ times ``num_train_timesteps``."""
+class FlowMatching(SigmaSpace):
+    """What Euler's and Heun's method for flow matching share. ``timesteps`` are σ times ``num_train_timesteps``."""
+
+    unpublished = fields()
+    schedule: FlowSchedule
+
+    def _prepare(self) -> None:
+        trained = self.schedule.sigmas
+        self.sigma_max, self.sigma_min = float(trained[0]), float(trained[-1])
+        self._set_sigmas(trained, final=None)
+
+    def _trained_timesteps(self) -> Numbers:
+        return self.sigmas * np.float32(len(self))
+
+    def scale_noise(self, sample: Array, timestep: Sequence[float] | Numbers, noise: Array) -> Array:
+        """``add_noise`` by its published name here: (1 - σ) x₀ + σ ε."""
+        return self.add_noise(sample, noise, timestep)
+
+
+class FlowMatchEulerDiscreteScheduler(FlowMatching):
+    """One Euler step for each noise level."""
 
     defaults = fields(
         SIGMA_SPACING,
@@ -40,23 +59,13 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         time_shift_type="exponential",
         stochastic_sampling=False,
     )
-    unpublished = fields()
     choices = fields(time_shift_type=("exponential", "linear"))
     takes = ("timesteps", "sigmas")
-    schedule: FlowSchedule
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """Flow matching's levels."""
         return levels == FLOW
-
-    def _prepare(self) -> None:
-        trained = self.schedule.sigmas
-        self.sigma_max, self.sigma_min = float(trained[0]), float(trained[-1])
-        self._set_sigmas(trained, final=None)
-
-    def _trained_timesteps(self) -> Numbers:
-        return self.sigmas * np.float32(len(self))
 
     @property
     def shift(self) -> float:
@@ -173,7 +182,3 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
             return SchedulerOutput(sample + (target - sigma) * model_output)
         x0 = sample - sigma * model_output
         return SchedulerOutput((1 - target) * x0 + target * draw_noise(model_output, generator), x0)
-
-    def scale_noise(self, sample: Array, timestep: Sequence[float] | Numbers, noise: Array) -> Array:
-        """``add_noise`` by its published name here: (1 - σ) x₀ + σ ε."""
-        return self.add_noise(sample, noise, timestep)

@@ -11,35 +11,23 @@ import numpy as np
 
 from ..utils.arrays import Array
 from .arrays import Generators, Numbers, draw_noise
-from .base import Timestep
-from .euler import Churn
+from .euler import Churn, churning_step
+from .flow_match_euler import FlowMatching
 from .levels import FLOW
 from .options import fields
-from .output import SchedulerOutput, Stepped
-from .schedules import FlowSchedule
-from .sigma_space import SigmaSpace
+from .output import SchedulerOutput
 
 
-class FlowMatchHeunDiscreteScheduler(SigmaSpace):
+class FlowMatchHeunDiscreteScheduler(FlowMatching):
     """Two network calls a step: each timestep but the first comes twice in ``timesteps``."""
 
     order = 2
     defaults = fields(num_train_timesteps=1000, shift=1.0)
-    unpublished = fields()
-    schedule: FlowSchedule
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """Flow matching's levels, if the shift is the same for all sizes."""
         return levels == FLOW and not config.get("use_dynamic_shifting")
-
-    def _prepare(self) -> None:
-        trained = self.schedule.sigmas
-        self.sigma_max, self.sigma_min = float(trained[0]), float(trained[-1])
-        self._set_sigmas(trained, final=None)
-
-    def _trained_timesteps(self) -> Numbers:
-        return self.sigmas * np.float32(len(self))
 
     def _layout(self, steps: int) -> Numbers:
         sigmas = self.schedule.shifted(np.linspace(self.sigma_max, self.sigma_min, steps)).astype(np.float32)
@@ -56,21 +44,7 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
         """Whether the next call begins a step rather than completes one."""
         return self.dt is None
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        s_churn: float = 0.0,
-        s_tmin: float = 0.0,
-        s_tmax: float = math.inf,
-        s_noise: float = 1.0,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """Half a step; the arguments are those of ``EulerDiscreteScheduler.step``."""
-        churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
-        return self._advance(model_output, timestep, sample, return_dict, churn, generator)
+    step = churning_step
 
     def _step(self, i: int, model_output: Array, sample: Array, churn: Churn, generator: Generators) -> SchedulerOutput:
         """The timestep for the next call of the model."""
@@ -91,7 +65,3 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
             sample,
         )
         return SchedulerOutput(sample + self.dt * self.prev_derivative)
-
-    def scale_noise(self, sample: Array, timestep: Any, noise: Array) -> Array:
-        """``add_noise`` by its published name here: (1 - σ) x₀ + σ ε."""
-        return self.add_noise(sample, noise, timestep)
