@@ -49,6 +49,15 @@ EngineName = Annotated[
 
 _PATH = Option(metavar="PATH_OR_ID")
 
+Revision = Annotated[
+    str | None, Field(description="The branch, tag or commit of the model on the hub."), Option(metavar="NAME")
+]
+Variant = Annotated[
+    str | None,
+    Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
+    Option(metavar="NAME"),
+]
+
 TinyVae = Annotated[
     PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
 ]
@@ -82,14 +91,8 @@ class PipelineKey(Fields):
         ),
         _PATH,
     ] = "icons"
-    revision: Annotated[
-        str | None, Field(description="The branch, tag or commit of the model on the hub."), Option(metavar="NAME")
-    ] = None
-    variant: Annotated[
-        str | None,
-        Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
-        Option(metavar="NAME"),
-    ] = None
+    revision: Revision = None
+    variant: Variant = None
     config: Annotated[
         str | None,
         Field(

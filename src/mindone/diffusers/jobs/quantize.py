@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ..loading.hub import MODEL_INDEX
 from ..utils.files import whole_folder
 from .fields import Fields, Option
-from .job import PathOrId, PipelineKey, Without
+from .job import PathOrId, PipelineKey, Revision, Variant, Without
 from .run import load
 
 if TYPE_CHECKING:
@@ -25,14 +25,8 @@ class Quantization(Fields):
         Field(description="A checkpoint's folder, a hub id, or a bundled checkpoint's name."),
         Option(metavar="PATH_OR_ID"),
     ] = "icons"
-    revision: Annotated[
-        str | None, Field(description="The branch, tag or commit of the model on the hub."), Option(metavar="NAME")
-    ] = None
-    variant: Annotated[
-        str | None,
-        Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
-        Option(metavar="NAME"),
-    ] = None
+    revision: Revision = None
+    variant: Variant = None
     without: Without = ()
     weights: Annotated[
         Literal["int4", "int8"] | None,
