@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import utils as hub_utils
 
 from mindone.diffusers.loading import hub, open_weights, save_file
-from mindone.diffusers.loading.hub import Source, component_folder, component_names, resolve
+from mindone.diffusers.loading.hub import Kind, Source, component_folder, component_names
 from mindone.diffusers.loading.hub_files import FileSource
 from mindone.diffusers.loading.tokenizer import CLIPTokenizer
 from mindone.diffusers.utils import logging
@@ -138,6 +138,17 @@ def pipeline(name: str | Path, variant: str | None = None, without: tuple[str, .
     """The folder of a pipeline with all its components, or without some."""
     source = Source(name, **options)
     return source.pipeline(component_names(source.index(), without), variant)
+
+
+def resolve(
+    name: str | Path,
+    needed: Kind = "model",
+    subfolder: str | None = None,
+    variant: str | None = None,
+    **options: Any,
+) -> Path:
+    """The folder of a single component."""
+    return Source(name, **options).component(needed, subfolder, variant)
 
 
 def find(needed: str, name: str, **options: Any) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..families.family import Defaults
 from ..families.registry import family_of
 from ..loading.config import read_config, read_generation_config
-from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, resolve
+from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..utils.decoder_memory import stage_channels
 
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
@@ -94,7 +94,7 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
     """Find a tiny autoencoder, download it if needed, and read its configs."""
-    folder = resolve(at)
+    folder = Source(at).component("model")
     config = read_config(folder)
     kind = config.get("_class_name")
     if kind != "AutoencoderTiny":

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..utils.files import write_json
 from .config import Config, read_config
-from .hub import Kind, resolve
+from .hub import Kind, Source
 from .save_weights import check_upload
 from .upload import upload_folder
 
@@ -63,15 +63,8 @@ class Configurable:
             folder, name = path.parent, path.name
         else:
             name = cls.config_name
-            folder = resolve(
-                pretrained_model_name_or_path,
-                needed=cls._config_kind,
-                subfolder=subfolder,
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                token=token,
-            )
+            source = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token)
+            folder = source.component(cls._config_kind, subfolder)
         config = read_config(folder, name)
         return (config, unused) if return_unused_kwargs else config
 

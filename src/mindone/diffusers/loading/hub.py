@@ -241,21 +241,6 @@ class Source:
         raise missing_weights(what, there, WEIGHT_BASENAMES, variant)
 
 
-def resolve(
-    name_or_path: str | os.PathLike[str],
-    *,
-    needed: Kind = "model",
-    subfolder: str | None = None,
-    revision: str | None = None,
-    variant: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-) -> Path:
-    """The folder of a single component, as `Source.component` finds it."""
-    return Source(name_or_path, revision, cache_dir, local_files_only, token).component(needed, subfolder, variant)
-
-
 def bundled_names() -> list[str]:
     """The bundled checkpoints, by the names that their loaders take: pipelines, networks, LoRAs."""
     return sorted(path.name for path in CHECKPOINTS.iterdir() if path.is_dir())

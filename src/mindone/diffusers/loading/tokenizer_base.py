@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config
-from .hub import resolve
+from .hub import Source
 from .published_tokenizer import PublishedTokenizer
 from .tokenizer_files import Token
 
@@ -64,16 +64,8 @@ class TokenizerBase(PublishedTokenizer):
             FileNotFoundError: the files do not exist.
             ValueError: a file is broken; the message names it.
         """
-        folder = resolve(
-            name_or_path,
-            needed="tokenizer",
-            subfolder=subfolder,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        return cls.read_folder(folder)
+        source = Source(name_or_path, revision, cache_dir, local_files_only, token)
+        return cls.read_folder(source.component("tokenizer", subfolder))
 
     @classmethod
     @abstractmethod

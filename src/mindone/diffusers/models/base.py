@@ -25,7 +25,7 @@ from ..loading.deferred import Deferred
 from ..loading.fields import naming, read_fields
 from ..loading.gguf_config import GGUFQuantizationConfig, asked_dtype
 from ..loading.group_files import parts_in_file, read_groups
-from ..loading.hub import Source, resolve
+from ..loading.hub import Source
 from ..loading.hub_files import FileSource
 from ..loading.int8 import check_method, read_int8
 from ..loading.safetensors import StoredTensor
@@ -137,16 +137,8 @@ class Model(PublishedModel, nn.Cell):
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
         dtype = dtypes.parse_dtype(mindspore_dtype)
-        folder = resolve(
-            path_or_id,
-            revision=revision,
-            variant=variant,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-            subfolder=subfolder,
-        )
-        return cls.from_folder(folder, dtype, variant)
+        source = Source(path_or_id, revision, cache_dir, local_files_only, token)
+        return cls.from_folder(source.component("model", subfolder, variant), dtype, variant)
 
     @classmethod
     def from_folder(cls: type[M], folder: Path, dtype: str = "float32", variant: str | None = None) -> M:
