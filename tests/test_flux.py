@@ -143,6 +143,8 @@ def test_guidance_for_half_of_the_steps_or_forecast_stays_closer_than_none(pipe)
     halves = draw(pipe, num_inference_steps=16, **GUIDED, guidance_interval=(0.0, 0.5))
     cached = draw(with_caches(pipe, GuidanceCacheConfig()), num_inference_steps=16, **GUIDED)
     assert min(psnr(cached, plain), psnr(halves, plain)) > psnr(none, plain)
+    with pytest.raises(ValueError, match=r"guidance_interval says .* this run has none; .*a true_cfg_scale above 1"):
+        draw(pipe, guidance_interval=(0.0, 0.5))
     with pytest.raises(ValueError, match=r"for FLUX.1 a negative_prompt and a true_cfg_scale above 1"):
         draw(with_caches(pipe, GuidanceCacheConfig()), num_inference_steps=16)
 

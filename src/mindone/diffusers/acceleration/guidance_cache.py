@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..utils.combination import combination
 from .forecast import newton_weights
-from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
+from .speedup import GUIDANCE, Cache, RunFacts, declare, number, refuse_new_noise
 from .steps import Step, with_latest
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ class GuidanceCacheConfig(Cache):
         if run.differences > 1:
             raise ValueError("GuidanceCacheConfig forecasts one difference, and a run that edits a picture has two")
         if not run.is_guided:
-            raise ValueError(
-                "GuidanceCacheConfig skips guidance, and this run has none; give a guidance_scale above 1 "
-                "(for FLUX.1 a negative_prompt and a true_cfg_scale above 1), or no cache"
-            )
+            raise ValueError(f"GuidanceCacheConfig skips guidance, and this run has none; give {GUIDANCE}, or no cache")
 
     def computes_guidance(self, number: int) -> bool:
         """See `Cache`."""

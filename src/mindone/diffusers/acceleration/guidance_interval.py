@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .speedup import Networks, Stage, View
+from .speedup import GUIDANCE, Networks, Stage, View
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,12 @@ class GuidanceInterval:
     def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         view.call_defaults = {**view.call_defaults, "guidance_interval": (self.start, self.stop)}
+
+
+def check_interval(interval: tuple[float, float], is_guided: bool) -> None:
+    """Raise ``ValueError`` for guidance in only a part of the steps of a run without guidance."""
+    if tuple(interval) != (0.0, 1.0) and not is_guided:
+        raise ValueError(
+            f"guidance_interval says which steps have guidance, and this run has none; give {GUIDANCE}, or leave "
+            "guidance_interval out"
+        )

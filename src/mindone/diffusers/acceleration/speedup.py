@@ -133,6 +133,10 @@ class RunFacts:
     """The scheduler's name if each of its steps starts from new noise; else empty."""
 
 
+GUIDANCE = "a guidance_scale above 1 (for FLUX.1 a negative_prompt and a true_cfg_scale above 1)"
+"""What gives a run guidance, for messages."""
+
+
 @dataclass(frozen=True)
 class Number:
     """A numeric setting of a cache: its range and other facts."""

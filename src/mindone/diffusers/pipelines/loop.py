@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.enabled_caches import enabled_on
+from ..acceleration.guidance_interval import check_interval
 from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Forward, Predictor, Step as Step
 from ..engines import Array, Engine, Input, Outputs, single
@@ -180,12 +181,9 @@ class Run:
         number = step.index - math.ceil(self.settings.guidance_interval[0] * step.count)
         return self.is_guided(step) and all(cache.computes_guidance(number) for cache in self.caches)
 
-    def check_caches(self) -> None:
-        """Refuse, before any network runs, settings that contradict the run.
-
-        Raises:
-            ValueError: a cache that would skip nothing, or that cannot work.
-        """
+    def check_speedups(self) -> None:
+        """Raise ``ValueError``, before any network runs, for speed-ups that would skip nothing or cannot work."""
+        check_interval(self.settings.guidance_interval, self.do_classifier_free_guidance)
         for cache in self.caches:
             cache.check(self.facts)
 

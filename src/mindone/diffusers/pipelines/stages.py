@@ -89,7 +89,7 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.adapter_options
     run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.layout_options, tokens)
     start.choose_timesteps(run)
-    run.check_caches()
+    run.check_speedups()
     run.step_options = step_options(run.scheduler, call.eta, call.generator)
 
 
