@@ -42,7 +42,7 @@ from mindone.diffusers.families.sana.shapes import SPRINT_600M
 from mindone.diffusers.families.stable_diffusion_3.shapes import SD3_MEDIUM, SD35_LARGE, SD35_MEDIUM
 from mindone.diffusers.models.random_weights import write_random_network
 from mindone.diffusers.pipelines.packing import unpacked
-from mindone.diffusers.pipelines.padding import without_padding
+from mindone.diffusers.pipelines.padding import without_padding, without_repeats
 from unet_step import Bar, Step, measure, report
 
 OURS32, OURS16, TEXT = "ours, float32", "ours, half precision", "ours, reading the text once"
@@ -69,7 +69,7 @@ class Transformer:
     config: Mapping[str, Any]
     draw: Callable[[np.random.Generator, int, int], Arrays]
     """The arrays of one step, by the reference's names, for a square image of a side and a text of this many words."""
-    ours: Callable[[Arrays], Arrays]
+    ours: Callable[[Arrays], Mapping[str, Any]]
     """The same as our pipelines call the network."""
     most: tuple[float, float]
     """The bars in half precision: of OpenVINO's conversion, and of diffusers."""
@@ -87,10 +87,12 @@ class Transformer:
         return {name: np.asarray(x, np.float32) for name, x in drawn.items()}
 
 
-def _sd3(rng: np.random.Generator, side: int, words: int) -> Arrays:
+def _sd3(has_t5: bool, rng: np.random.Generator, side: int, words: int) -> Arrays:
+    of_clip = rng.standard_normal((2, 77, 4096))
+    of_t5 = rng.standard_normal((2, 256, 4096)) if has_t5 else np.zeros((2, 77, 4096))
     return {
         "hidden_states": np.repeat(rng.standard_normal((1, 16, side // 8, side // 8)), 2, 0),
-        "encoder_hidden_states": rng.standard_normal((2, 77 + 256, 4096)),
+        "encoder_hidden_states": np.concatenate([of_clip, of_t5], axis=1),
         "pooled_projections": rng.standard_normal((2, 2048)),
         "timestep": np.full(2, 700.0),
     }
@@ -129,6 +131,12 @@ def _flux(tokens: int, scale: float | None, rng: np.random.Generator, side: int,
     }
 
 
+def _our_sd3(given: Arrays) -> dict[str, Any]:
+    text, times = without_repeats(engines.get("openvino"), given["encoder_hidden_states"])
+    repeated = {"last_counts": times} if times > 1 else {}
+    return {**_once(given, "hidden_states", "timestep"), "encoder_hidden_states": text, **repeated}
+
+
 def _our_pixart(given: Arrays) -> Arrays:
     text, mask = without_padding(
         engines.get("openvino"), given["encoder_hidden_states"], given["encoder_attention_mask"]
@@ -153,8 +161,8 @@ def _our_flux(given: Arrays) -> Arrays:
 SD3 = Transformer(
     SD3Transformer2DModel,
     SD3_MEDIUM.config("transformer"),
-    _sd3,
-    lambda given: _once(given, "hidden_states", "timestep"),
+    partial(_sd3, True),
+    _our_sd3,
     (0.97, 0.97),
 )
 FLUX = Transformer(
@@ -174,6 +182,7 @@ def _with(model: Transformer, **changes: Any) -> Transformer:
 MODELS = {
     "sd3-medium": SD3,
     "sd35-medium": _with(SD3, config=SD35_MEDIUM.config("transformer")),
+    "sd35-medium-without-t5": _with(SD3, config=SD35_MEDIUM.config("transformer"), draw=partial(_sd3, False)),
     "sd35-large": _with(SD3, config=SD35_LARGE.config("transformer")),
     "pixart-sigma": Transformer(
         PixArtTransformer2DModel,
@@ -202,7 +211,7 @@ MODELS = {
 def ours(model: Transformer, folder: Path, given: Arrays, dtype: str, int8: bool = False) -> tuple[Step, Step]:
     """A step as pipelines call it, and the reading of the text that comes before the first."""
     network, engine = model.network.from_pretrained(folder, mindspore_dtype=dtype), engines.get("openvino")
-    asked = model.ours(given)
+    asked = dict(model.ours(given))
     text = asked["encoder_hidden_states"]
 
     def read() -> Any:

@@ -46,6 +46,16 @@ def test_latents_given_once_for_both_halves_of_guidance_give_the_same(engine, ne
     assert error(run(engine, network, **once), run(engine, network, **twice)) <= ROUNDING
 
 
+def test_equal_tokens_at_the_end_of_the_text_count_as_often_as_they_are_there(engine, network):
+    x = CASES["sd35"].inputs
+    text = x["encoder_hidden_states"].copy()
+    text[:, -3:] = text[:, -3:-2]
+    short = {**x, "encoder_hidden_states": text[:, :-2]}
+    full = run(engine, network, **{**x, "encoder_hidden_states": text})
+    assert error(run(engine, network, **short, last_counts=3), full) <= 1e-6 < ROUNDING
+    assert error(run(engine, network, **short), full) > 100 * ROUNDING
+
+
 @pytest.mark.parametrize("kind", [np.asarray, ms.Tensor], ids=["numpy", "mindspore"])
 def test_a_call_by_hand_takes_the_published_arguments(network, kind):
     x = CASES["sd35"].inputs

@@ -33,6 +33,8 @@ from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
 from mindone.diffusers.engines.openvino.observing import ObservingEngine
 from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
+from mindone.diffusers.pipelines import loop
+from mindone.diffusers.pipelines.padding import without_repeats
 from tiny_pipelines import load
 from tiny_sd3 import checkpoint, tiny_autoencoder
 
@@ -82,6 +84,41 @@ def test_several_images_of_several_prompts_are_those_of_each(pipe):
         for i in (2 * row, 2 * row + 1):
             alone = draw(pipe, prompt=prompt, latents=noise[i : i + 1], num_inference_steps=2)
             np.testing.assert_allclose(alone[0], images[i], atol=1e-4)
+
+
+def test_the_zeros_in_place_of_t5_are_read_once(pipe, monkeypatch):
+    without, seen = StableDiffusion3Pipeline.from_pipe(pipe, **WITHOUT_T5), []
+    without.set_progress_bar_config(disable=True)
+    run = type(pipe.engine).run
+
+    def noted(engine, network, *inputs, **options):
+        if network is pipe.transformer:
+            seen.append((options["encoder_hidden_states"].shape[1], options.get("last_counts")))
+        return run(engine, network, *inputs, **options)
+
+    monkeypatch.setattr(type(pipe.engine), "run", noted)
+    short = draw(without)
+    monkeypatch.setattr(loop, "without_repeats", lambda engine, text: (text, 1))
+    long = draw(without)
+    of_clip = pipe.tokenizer.model_max_length
+    assert set(seen) == {(of_clip + 1, 77), (of_clip + 77, None)}
+    np.testing.assert_allclose(short, long, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows, length, times",
+    [
+        ([[1, 2, 0, 0]], 3, 2),
+        ([[1, 2, 0, 0], [1, 0, 0, 0]], 3, 2),
+        ([[1, 1], [2, 2]], 1, 2),
+        ([[0, 1]], 2, 1),
+        ([[1]], 1, 1),
+    ],
+)
+def test_equal_tokens_at_the_end_of_all_texts_become_one(pipe, rows, length, times):
+    text = np.array(rows, np.float32)[..., None].repeat(4, axis=-1)
+    short, found = without_repeats(pipe.engine, text)
+    assert (short.shape[1], found) == (length, times) and np.array_equal(short, text[:, :length])
 
 
 def test_inpainted_latents_are_decoded_with_the_shift(pipe):

@@ -425,7 +425,7 @@ def pixel_unshuffle(x: Array, factor: int) -> Array:
 
 
 def repeat_channels(x: Array, times: int) -> Array:
-    """Each channel of ``x`` (b, c, h, w) ``times`` times in a row: (b, c · times, h, w)."""
+    """Each channel of ``x`` (b, c, …), or each token of a text, ``times`` times in a row: (b, c · times, …)."""
     return x if times == 1 else operations.ops.repeat_channels(x, times)
 
 

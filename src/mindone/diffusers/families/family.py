@@ -157,6 +157,9 @@ class Family:
     """The family's own requirements for components, by name."""
     padded: Mapping[str, str] = field(default_factory=dict)
     """The denoiser's inputs that end with padding, each with the input that masks it (1 and 0)."""
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    """The denoiser's inputs that may end with equal tokens, each with the option for their number: it then takes only
+    the first of them."""
     read_once: Mapping[str, str] = field(default_factory=dict)
     """The denoiser's inputs that it can read once for all steps: for each the method that reads it; the denoiser then
     takes the resulting arrays instead."""

@@ -140,27 +140,45 @@ class JointAttention(SelfAttention):
         self.norm_added_q, self.norm_added_k = norms
 
     def construct(  # type: ignore[override]
-        self, x: Array, text: Array, turn: Turn | None = None, turn_of_text: Turn | None = None
+        self,
+        x: Array,
+        text: Array,
+        turn: Turn | None = None,
+        turn_of_text: Turn | None = None,
+        last_counts: int = 1,
     ) -> tuple[Array, Array]:
-        """The attention outputs of image and text (batch, tokens, width), each rotated by its own `Turn`."""
-        key, value = self._keys_and_values(x, text, turn, turn_of_text)
+        """The attention outputs of image and text (batch, tokens, width), each rotated by its own `Turn`.
+
+        Attention sees the last token of the text ``last_counts`` times.
+        """
+        key, value = self._keys_and_values(x, text, turn, turn_of_text, last_counts)
         asked = self._query(self.add_q_proj(text), self.norm_added_q, turn_of_text)
         return self._read(x, key, value, turn), self.to_add_out(self._mixed(asked, key, value))
 
-    def of_image(self, x: Array, text: Array) -> Array:
+    def of_image(self, x: Array, text: Array, last_counts: int = 1) -> Array:
         """The attention output of the image alone."""
-        key, value = self._keys_and_values(x, text, None, None)
+        key, value = self._keys_and_values(x, text, None, None, last_counts)
         return self._read(x, key, value, None)
 
     def _read(self, x: Array, key: Array, value: Array, turn: Turn | None) -> Array:
         read: Array = self.to_out[0](self._mixed(self._query(self.to_q(x), self.norm_q, turn), key, value))
         return read
 
-    def _keys_and_values(self, x: Array, text: Array, turn: Turn | None, of_text: Turn | None) -> tuple[Array, Array]:
+    def _keys_and_values(
+        self, x: Array, text: Array, turn: Turn | None, of_text: Turn | None, last_counts: int
+    ) -> tuple[Array, Array]:
         """The keys and values of both: (batch, tokens of both, width)."""
         own = self._key(self.to_k(x), self.norm_k, turn)
         added = self._key(self.add_k_proj(text), self.norm_added_k, of_text)
-        return F.concat((own, added), 1), F.concat((self.to_v(x), self.add_v_proj(text)), 1)
+        return _joined(own, added, last_counts), _joined(self.to_v(x), self.add_v_proj(text), last_counts)
+
+
+def _joined(image: Array, text: Array, last_counts: int) -> Array:
+    """The tokens of both streams, with the last one of the text ``last_counts`` times."""
+    if last_counts == 1:
+        return F.concat((image, text), 1)
+    tokens = text.shape[1]
+    return F.concat((image, text, F.repeat_channels(F.slice_axis(text, 1, tokens - 1, tokens), last_counts - 1)), 1)
 
 
 def normed(x: Array) -> Array:

@@ -35,7 +35,7 @@ from ..schedulers.schedules import even_levels, shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
 from .packing import as_in_runs, as_published
-from .padding import without_padding
+from .padding import without_padding, without_repeats
 from .parts import Parts
 from .read_once import ReadOnce
 
@@ -122,17 +122,20 @@ class Run:
 
         Every call of the network passes through here, including a feature cache's.
         """
-        added = [control(step, sample, timestep, inputs) for control in self.controls]
-        for each in added:
+        for each in [control(step, sample, timestep, inputs) for control in self.controls]:
             inputs |= each
         return self.engine.run(self.denoiser, sample, timestep, **self._shortened(inputs))
 
     def _shortened(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs of a call without padding; those that can be read once are replaced by the result."""
+        """The inputs of a call without padding and repeats; those that can be read once are replaced by the result."""
         short = dict(inputs)
         for text, mask in self.pipe.family.padded.items():
             if text in short and mask in short:
                 short[text], short[mask] = without_padding(self.engine, short[text], short[mask])
+        for text, option in self.pipe.family.repeated.items():
+            short[text], times = without_repeats(self.engine, short[text])
+            if times > 1:
+                short[option] = times
         return short | {name: read(short[name]) for name, read in self.reads_once.items() if name in short}
 
     @cached_property

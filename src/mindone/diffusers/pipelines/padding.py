@@ -1,4 +1,4 @@
-"""Cuts padding, so that no network multiplies it."""
+"""Cuts what networks would multiply in vain: padding, and equal tokens at the end of a text."""
 
 import numpy as np
 
@@ -20,3 +20,16 @@ def without_padding(engine: Engine, text: Array, mask: Array) -> tuple[Array, Ar
     last = int(np.flatnonzero(words.any(axis=0))[-1]) + 1
     length = next((length for length in LENGTHS if length >= last), words.shape[1])
     return (text[:, :length], mask[:, :length]) if length < words.shape[1] else (text, mask)
+
+
+def without_repeats(engine: Engine, text: Array) -> tuple[Array, int]:
+    """A text (rows, tokens, channels) with only the first of the equal tokens at its end, and their number.
+
+    They are equal within each row, as zeros are that stand for a text encoder's tokens.
+    """
+    end = engine.numpy(text[:, -2:])
+    if np.any(end[:, 0] != end[:, -1]):
+        return text, 1
+    others = np.any(engine.numpy(text) != end[:, -1:], axis=(0, 2))
+    words = int(np.flatnonzero(others)[-1]) + 1 if others.any() else 0
+    return text[:, : words + 1], len(others) - words

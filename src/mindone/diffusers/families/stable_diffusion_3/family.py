@@ -67,6 +67,7 @@ STABLE_DIFFUSION_3 = Family(
         "tokenizer_3": T5_TOKENIZER,
     },
     skipped_layers=1,
+    repeated={"encoder_hidden_states": "last_counts"},
     latents=Latents(channels=16, side=1024, patch=2, places="pos_embed_max_size"),
     defaults=Defaults(guidance_scale=7.0, scheduler="flow-euler"),
     fingerprint=("pos_embed.proj.weight", "proj_out.weight"),

@@ -54,6 +54,7 @@ class SD3Transformer2DModel(Model):
         encoder_hidden_states: Array,
         pooled_projections: Array,
         skip_layers: tuple[int, ...] = (),
+        last_counts: int = 1,
     ) -> Array:
         """Predict the velocity of latents.
 
@@ -64,6 +65,8 @@ class SD3Transformer2DModel(Model):
             encoder_hidden_states: the text, (batch, tokens, joint_attention_dim); padding counts like words.
             pooled_projections: the text as a whole, (batch, pooled_projection_dim).
             skip_layers: numbers of the blocks to skip (skip-layer guidance).
+            last_counts: how many equal tokens the last one of the text stands for: without positions they stay equal in
+                all blocks, and only attention counts them.
 
         Returns:
             (batch, out_channels, height, width).
@@ -82,7 +85,7 @@ class SD3Transformer2DModel(Model):
         streams = (image, text)
         for i, block in enumerate(self.transformer_blocks):
             if i not in skip_layers:
-                streams = block(streams, time)
+                streams = block(streams, time, last_counts)
         return unpatched(self.proj_out(self.norm_out(streams[0], time)), height, width, side)
 
     def __call__(  # type: ignore[override]
@@ -168,23 +171,25 @@ class JointBlock(nn.Cell):
         self.ff = GeluPerceptron(c.width, 4 * c.width)
         self.ff_context: Any = None if self.is_last else GeluPerceptron(c.width, 4 * c.width)
 
-    def construct(self, streams: tuple[Array, Array], time: Array) -> tuple[Array, Array]:
+    def construct(self, streams: tuple[Array, Array], time: Array, last_counts: int = 1) -> tuple[Array, Array]:
         """One block.
 
         Args:
             streams: the tokens of the image (batch, tokens, width), and those of the text.
             time: `TimeTextEmbedding` after SiLU, (rows, width).
+            last_counts: how many tokens the last one of the text stands for.
         """
         image, text = streams
         of_image = self.norm1(time)
         plain = normed(image)
         x = F.modulate(plain, of_image[1], of_image[0])
         if self.is_last:
-            mixed = self.attn.of_image(x, self.norm1_context(text, time))
+            mixed = self.attn.of_image(x, self.norm1_context(text, time), last_counts)
             image = self._attended(image, mixed, plain, of_image)
             return fed(self.ff, image, of_image), text
         of_text = self.norm1_context(time)
-        mixed, mixed_text = self.attn(x, F.modulate(normed(text), of_text[1], of_text[0]))
+        words = F.modulate(normed(text), of_text[1], of_text[0])
+        mixed, mixed_text = self.attn(x, words, last_counts=last_counts)
         image = self._attended(image, mixed, plain, of_image)
         text = F.add(text, F.multiply(of_text[2], mixed_text))
         return fed(self.ff, image, of_image), fed(self.ff_context, text, of_text)
