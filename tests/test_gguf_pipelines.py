@@ -81,7 +81,7 @@ def test_half_precision_rounds_no_more_than_that_of_the_same_weights_in_16_bits(
     plain = load(widened_folder(), mindspore_dtype="bfloat16")
     kept.vae, kept.text_encoder_3 = plain.vae, plain.text_encoder_3
     errors = [np.square(images_of(each) - expected).mean() for each in (kept, plain)]
-    assert errors[0] <= 2 * errors[1]
+    assert errors[0] <= 2 * errors[1] + 1e-12  # the last digits of float32, in which a CPU without 16 bits computes
 
 
 def test_the_tensors_tell_the_config_where_no_model_does():

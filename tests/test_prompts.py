@@ -282,7 +282,7 @@ def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path, cap
         return result.output
 
     file = tmp_path / "cat.png"
-    options = ("--model", checkpoint("sd1"), "--steps", 2, "--seed", 5, "--engine", "openvino")
+    options = ("--model", checkpoint("sd1"), "--steps", 2, "--seed", 5, "--engine", "openvino", "--dtype", "float32")
     run("generate", WEIGHED, "--prompt-weights", *options, "-o", file)
     assert read_job(file).prompt_weights
     assert "--prompt-weights" in shlex.split(run("info", file).splitlines()[-1])
