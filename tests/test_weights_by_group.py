@@ -33,6 +33,7 @@ from tiny_pipelines import checkpoint, images_of, load
 FOUR = WeightOnlyConfig(group_size=8)
 FAMILIES = {
     "sdxl": lambda: checkpoint("sdxl"),
+    "latent consistency": lambda: checkpoint("lcm"),
     "sana": lambda: tiny_sana.checkpoint("sana"),
     "pixart": lambda: tiny_pixart.checkpoint("pixart-sigma"),
     "stable diffusion 3": tiny_sd3.checkpoint,
@@ -238,7 +239,7 @@ def test_impossible_configs_are_refused(wrong):
 
 def test_a_group_that_divides_no_row_is_refused():
     with pytest.raises(ValueError, match=r"a group of 62 divides the rows of no layer of UNet2DConditionModel; .*8"):
-        load(checkpoint("bk_sdm"), quantization_config=WeightOnlyConfig(group_size=62))
+        load(checkpoint("sd1"), quantization_config=WeightOnlyConfig(group_size=62))
 
 
 def test_rounding_twice_is_refused(saved):
