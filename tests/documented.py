@@ -14,6 +14,7 @@ import tiny_sana
 from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
 from lora_cases import kohya, layers, stored
+from mindone.diffusers.families.flux.family import FLUX
 from mindone.diffusers.loading.safetensors import save_file
 from tiny_pipelines import PUBLISHED, checkpoint, hub_cache, tiny_autoencoder_folder
 
@@ -23,7 +24,10 @@ ROOT = Path(__file__).parent.parent
 
 @contextlib.contextmanager
 def documented_hub(folder: Path) -> Iterator[None]:
-    """A hub cache in ``folder`` with a repository for each hub id, and no other hub."""
+    """A hub cache in ``folder`` with a repository for each hub id, and no other hub.
+
+    FLUX.1 draws 128×128 pixels, as no config says its size and a sixty-fourth shows as well that a snippet runs.
+    """
     lora = _lora(folder / "lora")
     adapters = {
         "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
@@ -50,6 +54,7 @@ def documented_hub(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        patch.setitem(vars(FLUX.latents), "side", 128)
         yield
 
 
