@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 import tiny_flux
+import tiny_pixart
+import tiny_sana
 import tiny_sd3
 from mindone.diffusers import bench, schedulers
 from mindone.diffusers.bench import measure, ours, process, session, worker
@@ -221,6 +223,18 @@ def test_calls_of_the_network_are_counted_by_what_they_run(tmp_path):
         clock.start()
         runner.draw(setup.job)
         assert clock.calls == Calls(full=2, shallow=4, single=3)
+
+
+@pytest.mark.parametrize("family, rows", [("pixart", 2), ("sana", 2), ("sana-sprint", 1)])
+def test_a_denoiser_that_reads_the_text_once_is_counted_by_its_steps(family, rows, tmp_path):
+    model = tiny_pixart.checkpoint("pixart-sigma") if family == "pixart" else tiny_sana.checkpoint(family)
+    given = options(tmp_path, model=str(model), distilled=None, tiny_vae=None, table="1", steps=2, height=64, width=64)
+    setup, steps = make_plan(given, tmp_path).tables[0].setups[0], []
+    clock = StageClock(lambda: steps.append(1))
+    runner = ours.Runner(setup, clock)
+    clock.start()
+    runner.draw(setup.job)
+    assert clock.calls == Calls(full=2, single=2 if rows == 1 else 0) and len(steps) == 2
 
 
 def test_the_clock_splits_a_run_where_networks_are_first_called(monkeypatch):

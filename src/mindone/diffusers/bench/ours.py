@@ -47,6 +47,8 @@ class StagedEngine:
     def run(self, model: object, *inputs: Any, **options: Any) -> object:
         """Run a network's method, see ``engines``."""
         stage = self.stages.get(id(model), "text_encoder")
+        if stage == "denoising" and "method" in options:  # it reads a text once for all steps
+            stage = "text_encoder"
         if stage != self.clock.stage:
             # Devices work asynchronously: the previous stage is over when this one's inputs have arrived.
             for value in (*inputs, *options.values()):
@@ -58,10 +60,16 @@ class StagedEngine:
         return self.engine.run(model, *inputs, **options)
 
     def _count(
-        self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, taps: Taps | None = None, **__: object
+        self,
+        sample: Shaped,
+        *_: object,
+        encoder_hidden_states: Shaped | tuple[Shaped, ...],
+        taps: Taps | None = None,
+        **__: object,
     ) -> None:
-        """Guidance's two halves start from the same latents, passed once."""
-        single = sample.shape[0] == encoder_hidden_states.shape[0]
+        """Guidance's two halves start from the same latents, passed once; a text that was read is several arrays."""
+        text = encoder_hidden_states[0] if isinstance(encoder_hidden_states, tuple) else encoder_hidden_states
+        single = sample.shape[0] == text.shape[0]
         self.clock.calls.add(shallow=taps is not None and bool(taps.left_out), single=single)
 
     def __getattr__(self, name: str) -> Any:
