@@ -222,7 +222,7 @@ class NoCompiling:
 
 
 def run_on(monkeypatch, taken):
-    """A machine on which an image of so many steps takes so many seconds; returns the steps that it ran."""
+    """A machine that takes ``taken[steps]`` seconds for an image; returns the list of the steps that it ran."""
     ran = []
 
     def measure(stacks, costs, settings, runs):

@@ -19,17 +19,16 @@ from .stacks import Stacks
 Target = float | Mapping[str, float | None]
 """A speed-up, or the arguments of `Front.at`."""
 _SECONDS, _MOST_RUNS = 4.0, 9
-"""A row's runs take this long together, but there is at least one, and no more than so many."""
+"""Repeat a row for about this many seconds, at least once and at most this many times."""
 
 
 def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[Target] = ()) -> None:
     """Measure the baseline and the rows that these targets choose, then those of the usual speed-ups, as far as the
     budget allows.
 
-    What was measured replaces its prediction, and corrects the others by the median factor. A row that turns out too
-    slow for a target so gives way to a faster one, which is measured in turn.
+    What was measured replaces its prediction, and corrects the others by the median factor. So a row that turns out too
+    slow for a target gives way to a faster one, which is measured in turn.
     """
-    predicted = {id(row): row.predicted_seconds for row in front.rows}
 
     def measured(settings: Settings, seconds: float) -> tuple[float, int | None] | None:
         runs = min(max(math.ceil(_SECONDS / seconds), 1), _MOST_RUNS)
@@ -46,8 +45,8 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
             if not (found := measured(row.settings, row.seconds)):
                 break
             row.measured_seconds, row.peak_memory = found
-            factors = [each.measured_seconds / predicted[id(each)] for each in front.rows if each.measured_seconds]
-            front.correct(statistics.median(factors) * predicted[id(row)] / row.predicted_seconds)
+            ran = [each for each in front.rows if each.measured_seconds]
+            front.correct(statistics.median(each.seconds / each.predicted_seconds for each in ran))
     front.settle()
 
 
