@@ -18,10 +18,13 @@ from click.testing import CliRunner
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from adapter_cases import ip_adapter
+from lora_cases import kohya, layers, stored
 from mindone.diffusers import StableDiffusionPipeline, __version__, cli, jobs
+from mindone.diffusers.families.convert import folder_to_file
 from mindone.diffusers.jobs import run
 from mindone.diffusers.jobs.png import read_infotext, read_job, read_parameters
-from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.utils import files, logging
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
 
@@ -633,6 +636,61 @@ def test_info_of_a_checkpoint_s_folder_says_what_it_holds(tmp_path):
     assert command("info", folder / "unet", code=1).startswith("Error: ")
 
 
+@pytest.fixture(scope="module")
+def weight_files(tmp_path_factory):
+    """A folder with a file of weights of each kind."""
+    folder = tmp_path_factory.mktemp("weights")
+    folder_to_file(checkpoint("sd1"), folder / "whole.safetensors")
+    components = {name: checkpoint("sd1") / name for name in ("unet", "vae")}
+    for name, component in components.items():
+        shutil.copy(component / "diffusion_pytorch_model.safetensors", folder / f"{name}.safetensors")
+    shutil.copytree(checkpoint("sd1") / "text_encoder", folder / "text")
+    shapes = {name: tensor.shape for name, tensor in SafetensorsFile(folder / "unet.safetensors").items()}
+    save_file(ip_adapter(shapes, "plain"), folder / "ip.safetensors")
+    save_file(stored(kohya("sd1", {"unet": layers("sd1", "unet", (".to_q",))})), folder / "lora.safetensors")
+    half, whole = np.ones((2, 32), np.float16), np.ones((1, 64), np.float32)
+    save_file({"<cat>": half}, folder / "word.safetensors")
+    save_file({"clip_l": half, "clip_g": whole}, folder / "word-xl.safetensors")
+    save_file({"double_layers.0.x": half, "y": half}, folder / "other.safetensors")
+    save_file(
+        {"a.weight": half, "b.weight": StoredTensor("F8_E5M2", (2,), np.zeros(2, "u1"))}, folder / "x.safetensors"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "whole",
+            {
+                "pipeline": "StableDiffusionPipeline",
+                "family": "Stable Diffusion 1.x",
+                "networks": "unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel",
+            },
+        ),
+        ("unet", {"family": "Stable Diffusion 1.x", "networks": "unet: UNet2DConditionModel"}),
+        ("vae", {"networks": "vae: AutoencoderKL"}),
+        ("text/model", {"network": "CLIPTextModel"}),
+        ("lora", {"kind": "a LoRA", "taken by": "--lora, load_lora_weights"}),
+        ("word", {"kind": "a textual inversion", "width": "32", "F16": "1 tensor, 64 weights, 0.0 MB"}),
+        ("word-xl", {"kind": "a textual inversion", "width": "64 and 32", "taken by": "load_textual_inversion"}),
+        ("ip", {"kind": "an IP-Adapter", "taken by": "load_ip_adapter"}),
+        ("other", {"kind": "AuraFlow", "taken by": "nothing here"}),
+        ("x", {"kind": "not known here", "F8_E5M2": "1 tensor, 2 weights, 0.0 MB"}),
+    ],
+)
+def test_info_of_a_safetensors_file_says_what_it_is(name, expected, weight_files):
+    lines = command("info", weight_files / f"{name}.safetensors").splitlines()
+    told = dict(re.split(r"  +", line, maxsplit=1) for line in lines)
+    assert told["size"].endswith(" MB") and told.items() >= expected.items()
+
+
+def test_info_takes_a_name_that_models_lists():
+    assert "StableDiffusionPipeline" in command("info", "icons")
+    assert command("info", "icon", code=1) == "Error: no file icon\n"
+
+
 # ---- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -649,6 +707,17 @@ def test_models_lists_what_is_here(tmp_path, monkeypatch):
     assert any(line.split()[0] == "icons" and line.endswith("StableDiffusionPipeline") for line in lines)
     assert any(line.split()[0] == "acme/sd" and line.endswith("StableDiffusionXLPipeline") for line in lines)
     assert lines[-1].split() == ["acme/sd", "fast"]
+
+
+def test_models_explains_a_name_that_is_not_in_its_list():
+    expected = {
+        "missing.ckpt": "Error: no file missing.ckpt",
+        "nothing": "Error: unknown model 'nothing': no such local folder",
+        checkpoint("sd1"): "is a path, no model's name; `mindone-diffusers info` prints",
+        "acme/nothing": "Error: acme/nothing is not on this machine; `mindone-diffusers models` lists those that are",
+    }
+    for name, message in expected.items():
+        assert message in command("models", name, code=1)
 
 
 def test_pull_of_what_is_here_says_where():

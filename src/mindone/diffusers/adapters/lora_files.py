@@ -7,7 +7,7 @@ changes; the tensors are views of the file.
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -207,17 +207,29 @@ def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
     return StoredTensor.from_numpy(tensor.asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor))
 
 
-def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames) -> str | None:
+def is_lora(names: Collection[str]) -> bool:
+    """Whether all tensors of a file are named as those of a LoRA, or of words that were trained with it."""
+    known = next(load(each.lora) for each in families() if each.lora is not None)
+    return bool(names) and all(
+        parse_key(name, known) is not None or refused_kind(name) is not None or _BUNDLED.match(name) for name in names
+    )
+
+
+def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames | None = None) -> str | None:
     """The base of a LoRA in words, judged by names, then by the width of its text; None if neither shows it.
 
     Only for messages, never for decisions.
+
+    Args:
+        tensors: the LoRA's.
+        names: those of the family that it was given to; None if it was given to none.
     """
     others: list[LoraNames] = [load(each.lora) for each in families() if each.lora is not None]
     marks = [mark for other in others if other != names for mark in other.marks.items()]
     for mark, base in (*_MARKS, *marks):
         if any(mark in name for name in tensors):
             return base
-    for known in (names, *others):
+    for known in others if names is None else (names, *others):
         for name, tensor in tensors.items():
             for before, layer in known.telling:
                 after = name.partition(before)[2].rpartition(layer)[2]
@@ -226,7 +238,9 @@ def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames) -> str | N
                     return known.bases[width]
     if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors):
         return "Stable Diffusion XL"
-    is_transformer = names.denoiser != "transformer" and any(name.startswith("transformer.") for name in tensors)
+    is_transformer = (names is None or names.denoiser != "transformer") and any(
+        name.startswith("transformer.") for name in tensors
+    )
     return "a transformer such as FLUX.1" if is_transformer else None
 
 

@@ -26,6 +26,12 @@ class TextualInversion:
     """(vectors, width) by text encoder."""
 
 
+def is_textual_inversion(tensors: Mapping[str, StoredTensor]) -> bool:
+    """Whether a file's tensors are vectors for a word."""
+    is_one = len(tensors) == 1 and all(0 < len(tensor.shape) <= 2 for tensor in tensors.values())
+    return is_one or tensors.keys() == _XL.keys()
+
+
 def open_textual_inversion(
     path: str | os.PathLike[str], widths: Mapping[str, int], token: str | None = None
 ) -> TextualInversion:

@@ -1,4 +1,4 @@
-"""``mindone-diffusers info``: how an image was made, and what a checkpoint's folder holds."""
+"""``mindone-diffusers info``: how an image was made, and what a checkpoint or a file of weights holds."""
 
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from .options import command_line
 def info(files: tuple[Path, ...]) -> None:
     """Print the parameters in PNG, JPEG or WebP files from `generate`, and the commands that make them again.
 
-    For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form. For the
-    folder of a checkpoint, print its family, its components with the number and the type of their weights, its size,
-    and the names of its licence files; for a GGUF file its family, its size, and what it has of each type.
+    For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form. For a
+    checkpoint, a folder or a name that `models` lists, print its family, its components with the number and the type of
+    their weights, its size, and the names of its licence files. For a safetensors or GGUF file, print what it is (a
+    pipeline, networks of a family, a LoRA and so on), its size, and what it has of each type.
     """
     if len(files) == 1:
         _print_file(files[0])
@@ -35,18 +36,17 @@ def info(files: tuple[Path, ...]) -> None:
 
 
 def _print_file(file: Path) -> None:
-    if file.is_dir():
-        _print_folder(file)
-        return
-    from ..loading.safetensors import refuse_other_formats
+    from ..loading.inventory import folder_of
     from ..loading.weights import names_file
 
-    if file.suffix == ".gguf":
-        _print_gguf(file)
+    folder = file if file.exists() else folder_of(str(file))
+    if folder is not None and folder.is_dir():
+        _print_folder(folder)
         return
+    check_file(file)
     if names_file(file.name):
-        check_file(file)
-        refuse_other_formats(file)
+        _print_weights(file)
+        return
     from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
 
     if not has_chunk(file, KEYWORD) and (theirs := read_infotext(file)) is not None:
@@ -81,24 +81,24 @@ def _print_folder(folder: Path) -> None:
     _print(about)
 
 
-def _print_gguf(path: Path) -> None:
+def _print_weights(path: Path) -> None:
     from collections import Counter
 
-    from ..families.files import open_gguf
+    from ..families.files import open_tensors
+    from ..jobs.file_kinds import kind_of
     from ..loading.gguf import GGUFFile
 
-    file = GGUFFile(path)
-    about: dict[str, object] = {"family": "not known here"}
-    if (single := open_gguf(file)) is not None:
-        classes = (f"{name}: {part.class_name}" for name, part in single.components.items())
-        about = {"family": single.release.title, "networks": list(classes)}
-    about |= {"architecture": file.architecture or "not said", "size": f"{sum(file.nbytes.values()) / 1e6:,.1f} MB"}
+    file = open_tensors(path)
+    about = kind_of(file)
+    if isinstance(file, GGUFFile):
+        about["architecture"] = file.architecture or "not said"
+    about["size"] = f"{sum(file.nbytes.values()) / 1e6:,.1f} MB"
     weights, nbytes = Counter[str](), Counter[str]()
     for name, kind in file.types.items():
         weights[kind] += file[name].size
         nbytes[kind] += file.nbytes[name]
     for kind, count in Counter(file.types.values()).most_common():
-        about[kind] = f"{count:,} tensors, {weights[kind]:,} weights, {nbytes[kind] / 1e6:,.1f} MB"
+        about[kind] = f"{count:,} tensor{'s' * (count != 1)}, {weights[kind]:,} weights, {nbytes[kind] / 1e6:,.1f} MB"
     _print(about)
 
 

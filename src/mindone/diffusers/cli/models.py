@@ -35,10 +35,7 @@ def models(name: str | None, words: bool) -> None:
         found = {title: group for title, group in found.items() if group}
         profiles = {model: names for model, names in profiles.items() if model == name}
         if not found:
-            raise click.ClickException(
-                f"{printable(name)} is not on this machine; `mindone-diffusers models` lists those that are, and "
-                "`mindone-diffusers pull` downloads more"
-            )
+            raise click.ClickException(_absent(name))
     width = max(len(each.name) for group in found.values() for each in group)
     for title, group in found.items():
         click.echo(f"{title}:" if group else f"{title}: none")
@@ -49,6 +46,19 @@ def models(name: str | None, words: bool) -> None:
     click.echo("profiles:" if profiles else "profiles: none; mindone-diffusers tune --speed-up 4 --name NAME saves one")
     for model, names in profiles.items():
         click.echo(f"  {printable(model):{width}}  {printable(', '.join(names))}")
+
+
+def _absent(name: str) -> str:
+    """Why a name is not among the models; raises the errors of `FileSource.locate`."""
+    from ..loading.hub_files import FileSource
+
+    shown = printable(name)
+    if FileSource(name).locate() is not None:
+        return f"{shown} is a path, no model's name; `mindone-diffusers info` prints what it holds"
+    return (
+        f"{shown} is not on this machine; `mindone-diffusers models` lists those that are, and `mindone-diffusers pull "
+        f"{shown}` downloads it if the hub has it"
+    )
 
 
 def _of_gguf(address: str, path: Path) -> str:

@@ -2,7 +2,11 @@
 
 from ..loading.gguf import GGUFFile
 from ..loading.original.layout import know, known_layouts as known_layouts
-from ..loading.single_file import SingleFile as SingleFile, open_single_file as open_single_file
+from ..loading.single_file import (
+    SingleFile as SingleFile,
+    open_single_file as open_single_file,
+    open_tensors as open_tensors,
+)
 from .registry import layouts
 
 know(layouts)

@@ -69,16 +69,26 @@ def contents(folder: Path) -> Contents:
         ]
     else:
         weights = tuple(_weights(folder))
-        found_config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
-        if not found_config and not weights:
+        if not (folder / CONFIG_NAME).is_file() and not weights:
             raise FileNotFoundError(
                 f"{folder} is a folder without {MODEL_INDEX}, {CONFIG_NAME} and weights; give a checkpoint's, or a file"
             )
-        named = found_config.get("_class_name") or next(iter(found_config.get("architectures") or ()), "weights")
-        parts = [Part(None, str(named), weights)]
+        parts = [Part(None, network_in(folder) or "weights", weights)]
     files = [path for path in folder.rglob("*") if path.is_file()]
     licences = sorted(path.name for path in files if path.parent == folder and path.name.lower().startswith(_LICENCES))
     return Contents(pipeline, tuple(parts), sum(path.stat().st_size for path in files), tuple(licences))
+
+
+def network_in(folder: Path) -> str | None:
+    """The class of the network that a folder's config describes; None without a config, or if that names none.
+
+    Raises:
+        ValueError: the config is broken.
+    """
+    config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
+    architectures = config.get("architectures")
+    named = config.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else "")
+    return str(named) or None
 
 
 def _weights(folder: Path) -> Iterator[WeightFiles]:
@@ -87,10 +97,10 @@ def _weights(folder: Path) -> Iterator[WeightFiles]:
         named = _FILE.fullmatch(path.name)
         by_variant[(named and named["variant"]) or ""].append(path)
     for variant, paths in sorted(by_variant.items()):
-        tensors = [tensor for path in paths for tensor in SafetensorsFile(path).values()]
+        files = [SafetensorsFile(path) for path in paths]
         yield WeightFiles(
             variant or None,
-            sum(tensor.size for tensor in tensors),
-            tuple(sorted({tensor.dtype for tensor in tensors})),
+            sum(tensor.size for file in files for tensor in file.values()),
+            tuple(sorted({kind for file in files for kind in file.types.values()})),
             sum(path.stat().st_size for path in paths),
         )

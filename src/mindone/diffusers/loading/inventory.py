@@ -20,6 +20,7 @@ class Found:
     """Bytes on disk."""
     kind: str
     """The class of a pipeline, or a guess for anything else."""
+    folder: Path
     gguf: Mapping[str, Path] = field(default_factory=dict)
     """Its GGUF files by the addresses that ``--gguf`` takes."""
 
@@ -30,7 +31,8 @@ _GGUF = "*.gguf"
 def bundled() -> Iterator[Found]:
     """The bundled checkpoints."""
     for name in bundled_names():
-        yield Found(name, _size(CHECKPOINTS / name), _kind(CHECKPOINTS / name))
+        folder = CHECKPOINTS / name
+        yield Found(name, _size(folder), _kind(folder), folder)
 
 
 def cached() -> Iterator[Found]:
@@ -47,7 +49,12 @@ def cached() -> Iterator[Found]:
             name = "main" if "main" in newest.refs else newest.commit_hash
             address, folder = f"hf.co/{each.repo_id}/blob/{name}", newest.snapshot_path
             gguf = {f"{address}/{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob(_GGUF))}
-            yield Found(each.repo_id, each.size_on_disk, _kind(folder), gguf)
+            yield Found(each.repo_id, each.size_on_disk, _kind(folder), folder, gguf)
+
+
+def folder_of(name: str) -> Path | None:
+    """The folder of the checkpoint with that name, if it is here."""
+    return next((each.folder for found in (bundled, cached) for each in found() if each.name == name), None)
 
 
 def _kind(folder: Path) -> str:

@@ -162,7 +162,7 @@ def open_single_file(
     path = Path(path)
     if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
         raise ValueError(f"prediction_type must be {' or '.join(map(repr, PREDICTION_TYPES))}, got {prediction_type!r}")
-    file = _opened(path)
+    file = open_tensors(path)
     original = _original_config(path, original_config)
     with naming(path):
         layout = _layout(file)
@@ -206,8 +206,8 @@ def open_single_file(
     return SingleFile(path, layout, release, components, scheduler, folder, carried, unread)
 
 
-def _opened(path: Path) -> SafetensorsFile | GGUFFile:
-    """The file opened in the format of its first bytes, or of its name if they show none."""
+def open_tensors(path: Path) -> SafetensorsFile | GGUFFile:
+    """The tensors of a file in the format of its first bytes, or of its name if they show none."""
     check_file(path)
     with path.open("rb") as file:
         is_gguf = file.read(len(MAGIC)) == MAGIC or path.suffix == ".gguf"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...utils.printable import shown
 from ..fields import listed
@@ -220,35 +220,46 @@ class OriginalLayout:
 
 # ---- unsupported files -----------------------------------------------------------------------------------------------
 
+
+class Other(NamedTuple):
+    """A model or file that single files are not, or not here."""
+
+    mark: str
+    """A part of a tensor's name that only it has."""
+    what: str
+    taken_by: str = ""
+    """The pipelines' method that takes it; empty if none does."""
+
+
 _OTHERS = (
-    ("double_stream_modulation_img.", "FLUX.2"),
-    ("distilled_guidance_layer.", "Chroma"),
-    ("clip_txt_mapper.", "Stable Cascade"),
-    ("double_layers.0.", "AuraFlow"),
-    ("double_stream_blocks.", "HiDream"),
-    ("txt_in.individual_token_refiner.", "HunyuanVideo"),
-    ("patchify_proj.", "LTX-Video"),
-    ("head.modulation", "Wan"),
-    ("cap_embedder.", "Lumina"),
-    ("motion_modules.", "AnimateDiff"),
-    ("time_mix_", "Stable Video Diffusion"),
-    ("time_stack.", "Stable Video Diffusion"),
-    ("edm_mean", "Playground 2.5"),
-    ("edm_std", "Playground 2.5"),
-    ("cc_projection.", "Zero-1-to-3"),
-    ("noise_augmentor.", "Stable unCLIP"),
-    ("embedder.model.visual.", "Stable unCLIP"),
-    ("label_emb.weight", "the ×4 upscaler"),
-    ("lora_controlnet", "a Control-LoRA"),
-    ("lora_unet_", "a LoRA: give it to load_lora_weights"),
-    (".lora_A.", "a LoRA: give it to load_lora_weights"),
-    (".lora.down.", "a LoRA: give it to load_lora_weights"),
-    ("_lora.down.", "a LoRA: give it to load_lora_weights"),
-    ("emb_params", "a textual inversion: give it to load_textual_inversion"),
-    ("image_proj.", "an IP-Adapter: give it to load_ip_adapter"),
-    ("adapter.body.", "a T2I-Adapter"),
+    Other("double_stream_modulation_img.", "FLUX.2"),
+    Other("distilled_guidance_layer.", "Chroma"),
+    Other("clip_txt_mapper.", "Stable Cascade"),
+    Other("double_layers.0.", "AuraFlow"),
+    Other("double_stream_blocks.", "HiDream"),
+    Other("txt_in.individual_token_refiner.", "HunyuanVideo"),
+    Other("patchify_proj.", "LTX-Video"),
+    Other("head.modulation", "Wan"),
+    Other("cap_embedder.", "Lumina"),
+    Other("motion_modules.", "AnimateDiff"),
+    Other("time_mix_", "Stable Video Diffusion"),
+    Other("time_stack.", "Stable Video Diffusion"),
+    Other("edm_mean", "Playground 2.5"),
+    Other("edm_std", "Playground 2.5"),
+    Other("cc_projection.", "Zero-1-to-3"),
+    Other("noise_augmentor.", "Stable unCLIP"),
+    Other("embedder.model.visual.", "Stable unCLIP"),
+    Other("label_emb.weight", "the ×4 upscaler"),
+    Other("lora_controlnet", "a Control-LoRA"),
+    Other("lora_unet_", "a LoRA", "load_lora_weights"),
+    Other(".lora_A.", "a LoRA", "load_lora_weights"),
+    Other(".lora.down.", "a LoRA", "load_lora_weights"),
+    Other("_lora.down.", "a LoRA", "load_lora_weights"),
+    Other("emb_params", "a textual inversion", "load_textual_inversion"),
+    Other("image_proj.", "an IP-Adapter", "load_ip_adapter"),
+    Other("adapter.body.", "a T2I-Adapter"),
 )
-"""Models and files that no family here supports, by parts of their tensors' names."""
+"""In the order of searching."""
 
 
 _KNOWN: list[Callable[[], Iterable[OriginalLayout]]] = []
@@ -264,6 +275,12 @@ def known_layouts() -> list[OriginalLayout]:
     return [each for layouts in _KNOWN for each in layouts()]
 
 
+def other_in(names: Collection[str]) -> tuple[str, Other] | None:
+    """The tensor that shows that a file is not a model of a family here, and what it is; None if no tensor does."""
+    ordered = sorted(names)
+    return next(((name, other) for other in _OTHERS for name in ordered if other.mark in name), None)
+
+
 def layout_of(names: Collection[str]) -> OriginalLayout:
     """The layout of a file with these tensors.
 
@@ -272,12 +289,13 @@ def layout_of(names: Collection[str]) -> OriginalLayout:
     """
     layouts = known_layouts()
     known = f"supported: {' and '.join(each.known for each in layouts)}, whole or in parts"
-    ordered = sorted(names)
-    for mark, architecture in _OTHERS:
-        found = next((name for name in ordered if mark in name), None)
-        if found is not None:
-            raise ValueError(f"{shown(found)} says that it is {architecture}; {known}")
+    if (found := other_in(names)) is not None:
+        name, other = found
+        advice = f": give it to {other.taken_by}" if other.taken_by else ""
+        raise ValueError(f"{shown(name)} says that it is {other.what}{advice}; {known}")
     layout = next((each for each in layouts if each.claims(names)), None)
     if layout is None:
-        raise ValueError(f"it is of no architecture known here, by its tensors {listed(map(repr, ordered))}; {known}")
+        raise ValueError(
+            f"it is of no architecture known here, by its tensors {listed(map(repr, sorted(names)))}; {known}"
+        )
     return layout
