@@ -8,6 +8,7 @@ the machine gives them.
 import functools
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator, MutableSet
 from pathlib import Path
@@ -15,16 +16,22 @@ from weakref import WeakSet
 
 import pytest
 
-ORACLE, NOT_ORACLE = "oracle", "not oracle"
+FAST = "not heavy and not oracle"
+"""What runs unless ``-m`` asks for something else."""
+WHOLE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.(heavy|oracle)\b", re.MULTILINE)
+"""A module without a fast test."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Modules are not read where none of their tests will run, as reading all takes each process 20 seconds."""
-    name, marks = collection_path.name, config.option.markexpr
-    if marks == NOT_ORACLE:
-        return name.endswith("_oracle.py") or None
-    if marks == ORACLE and name.startswith("test_") and name.endswith(".py"):
-        return "mark.oracle" not in collection_path.read_text(encoding="utf-8") or None
+    name, asked = collection_path.name, config.option.markexpr
+    if not (name.startswith("test_") and name.endswith(".py")):
+        return None
+    text, marks = collection_path.read_text(encoding="utf-8"), asked.split(" or ")
+    if asked == FAST:
+        return WHOLE.search(text) is not None or None
+    if {"heavy", "oracle"}.issuperset(marks):
+        return not any(f"pytest.mark.{mark}" in text for mark in marks) or None
     return None
 
 

@@ -17,6 +17,8 @@ from mindone.diffusers.families.stable_diffusion.adapters import LORA, text_atte
 from mindone.diffusers.loading.safetensors import StoredTensor
 from tiny_pipelines import checkpoint, images_of, load
 
+pytestmark = pytest.mark.heavy
+
 SEEDED = settings(
     derandomize=True, max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -85,6 +85,7 @@ def drawings(monkeypatch):
 # ---- what is drawn ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_batch_draws_what_each_job_draws_alone():
     listed = [job(), job(prompt="a dog", seed=1, height=72, width=80), job(scheduler="euler")]
     summary = run(listed, "out")

@@ -13,7 +13,7 @@ from mindone.diffusers.jobs.png import read_job
 from tiny_pipelines import checkpoint
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install ".[batch]"')
-pytestmark = pytest.mark.oracle  # starting a cluster and importing an engine three times takes its time
+pytestmark = pytest.mark.heavy  # starting a cluster and importing an engine three times takes its time
 
 
 @pytest.fixture

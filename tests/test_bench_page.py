@@ -170,6 +170,7 @@ def test_calls_and_the_gain_over_the_reference_have_columns_where_they_tell_some
         assert words in text, words
 
 
+@pytest.mark.heavy
 def test_the_page_is_drawn_by_a_browser(html, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

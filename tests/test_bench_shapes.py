@@ -42,6 +42,7 @@ def tiny_shape(monkeypatch):
     return bench.Options(shape="sd15", engine="openvino")
 
 
+@pytest.mark.heavy
 def test_a_shape_is_a_checkpoint_like_any_other(tiny_shape, tmp_path):
     plan = make_plan(tiny_shape, tmp_path)
     assert all(table.random_weights for table in plan.tables) and "random" in plan.notes[0]
@@ -91,6 +92,7 @@ def test_stable_diffusion_xl_has_as_many_parameters_as_published():
     assert 2 * sum(counts) < shape.nbytes < 1.03 * 2 * sum(counts)
 
 
+@pytest.mark.heavy
 def test_an_xl_shape_draws(monkeypatch, tmp_path):
     texts = {**checkpoints.TEXTS["clip"], "vocab_size": 600}
     tiny_xl = shapes.SHAPES["sdxl"].changed(

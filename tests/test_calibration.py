@@ -93,6 +93,7 @@ def test_fitting_finds_the_weights_that_made_a_path(pipe):
     assert np.allclose(latents_of(pipe, found, 3), pipe.engine.numpy(latents), atol=1e-4)
 
 
+@pytest.mark.heavy
 def test_five_calibrated_steps_come_closer_to_many_than_a_solver_s_also_with_other_prompts():
     pipe = load("icons", mindspore_dtype="float32")
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)

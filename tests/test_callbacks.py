@@ -27,6 +27,7 @@ def callback_dynamic_cfg(pipe, step_index, timestep, callback_kwargs):
     return callback_kwargs
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 @pytest.mark.parametrize("prompts", [1, 2])
 def test_the_published_dynamic_guidance_is_that_of_an_interval(engine, prompts):

@@ -361,6 +361,7 @@ run()
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
     "module, words",

@@ -3,9 +3,12 @@
 import gc
 
 import numpy as np
+import pytest
 
 from compiled_once import compile_once
 from tiny_pipelines import checkpoint, images_of, load
+
+pytestmark = pytest.mark.heavy
 
 
 def test_a_shared_graph_outlives_the_pipeline_that_compiled_it():

@@ -10,6 +10,8 @@ import pytest
 
 import mindone.diffusers
 
+pytestmark = pytest.mark.heavy
+
 PACKAGE = Path(mindone.diffusers.__file__).parent
 
 

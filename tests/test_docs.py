@@ -76,7 +76,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in 
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def hub(tmp_path_factory):
     """The hub ids of the pages lead to tiny checkpoints."""
     with documented_hub(tmp_path_factory.mktemp("hub")):
@@ -88,8 +88,9 @@ def tiny_icons(tmp_path_factory):
     return tiny_bundled(tmp_path_factory.mktemp("bundled"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
-def test_python_snippets_run_as_they_are_shown(page, tmp_path, monkeypatch, tiny_icons):
+def test_python_snippets_run_as_they_are_shown(page, tmp_path, monkeypatch, hub, tiny_icons):
     monkeypatch.chdir(tmp_path)
     if page.stem in ABOUT_CALLS:
         monkeypatch.setattr(bundled, "CHECKPOINTS", tiny_icons)

@@ -8,6 +8,8 @@ from documented import ROOT, documented_hub, tiny_bundled
 from mindone.diffusers.loading import hub as bundled
 from tiny_pipelines import let_time_tick
 
+pytestmark = pytest.mark.heavy
+
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 

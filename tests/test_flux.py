@@ -159,6 +159,7 @@ def test_the_first_block_cache_skips_the_blocks_of_both_kinds(options, pipe):
     assert np.inf > psnr(often, plain) > 25
 
 
+@pytest.mark.heavy
 def test_int8_stays_close(pipe):
     config = Int8Config(("a red cat",), 2, components_to_quantize=("transformer", "vae"))
     in_int8 = load(dev_checkpoint(), quantization_config=config)
@@ -190,6 +191,7 @@ def test_a_job_takes_the_published_numbers_and_draws(pipe):
     assert picture.size == (96, 64)
 
 
+@pytest.mark.heavy
 def test_an_enlarged_image_is_drawn_again_at_its_own_size(schnell):
     job = jobs.Job(prompt="a cat", model=str(checkpoint()), height=64, width=80, steps=2, upscale=1.5)
     assert [jobs.draw(schnell, each)[0].size for each in (job, job.changed(strength=0.5))] == [(128, 96), (128, 96)]

@@ -31,6 +31,7 @@ def test_it_changes_pictures_and_leaves_no_trace(engine):
     np.testing.assert_array_equal(images_of(pipe), before)
 
 
+@pytest.mark.heavy
 def test_both_engines_agree():
     images = []
     for engine in ("openvino", "mindspore"):

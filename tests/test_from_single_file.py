@@ -156,6 +156,7 @@ def test_a_lora_without_a_path_or_a_number_is_refused(text):
         Job(prompt="", lora=(text,))
 
 
+@pytest.mark.heavy
 def test_the_bundled_checkpoint_is_converted_by_name_and_its_file_draws_alone(tmp_path):
     result = CliRunner().invoke(main, ["convert", "icons-distilled", "-o", str(tmp_path / "icons.safetensors")])
     assert result.exit_code == 0, result.output

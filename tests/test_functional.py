@@ -76,6 +76,7 @@ def test_operation_matches_reference(engine, name, dtype, tolerance):
     assert_close(run(engines.get(engine), Network(CASES[name], dtype), CASES[name]), GOLDEN[name], tolerance)
 
 
+@pytest.mark.heavy
 def test_operations_match_reference_in_graph_mode():
     ms.set_context(mode=ms.GRAPH_MODE)
     try:

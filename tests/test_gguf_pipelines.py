@@ -143,6 +143,7 @@ def test_the_text_encoders_of_xl_that_stable_diffusion_cpp_renamed_are_refused_b
     assert UNet2DConditionModel.from_single_file(whole).config["addition_embed_type"] == "text_time"
 
 
+@pytest.mark.heavy
 def test_a_whole_pipeline_in_one_file_draws():
     path, widened, config = sd1_files()
     pipe = DiffusionPipeline.from_single_file(path, config=config, engine="openvino")
@@ -169,6 +170,7 @@ def test_a_network_that_is_saved_again_keeps_its_integers(tmp_path):
     assert np.abs(images_of(load(folder(), transformer=again)) - images_of(load(widened_folder()))).mean() <= 1e-5
 
 
+@pytest.mark.heavy
 def test_a_lora_lies_beside_the_weights_and_is_fused_into_wider_ones(caplog):
     pipe, plain = pipeline(), load(widened_folder())
     rng = np.random.default_rng(0)

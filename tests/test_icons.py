@@ -42,11 +42,13 @@ def psnr(image: Image.Image, name: str) -> float:
     return peak_signal_noise_ratio(np.asarray(golden), np.asarray(image))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("engine, count", [("openvino", 2), ("mindspore", 1)])
 def test_base_draws_the_golden_images(engine, count):
     assert psnr(draw("icons", engine, "float32", count=count), "icons") >= 30
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("scheduler", [None, "deis", "dpm2"])
 def test_half_of_the_way_the_estimate_of_the_clean_latents_is_near_the_picture_and_the_latents_are_not(scheduler):
     pipe = DiffusionPipeline.from_pretrained("icons", engine="openvino")  # its own scheduler is PNDM
@@ -66,6 +68,7 @@ def test_half_of_the_way_the_estimate_of_the_clean_latents_is_near_the_picture_a
     assert estimate >= 25 and latents <= 22  # dB; 26 to 35, and 13.8 to 21.6
 
 
+@pytest.mark.heavy
 def test_base_in_half_precision_stays_near_the_golden_images():
     assert psnr(draw("icons", "openvino", "float16"), "icons") >= 24
 
@@ -74,10 +77,12 @@ def test_distilled_and_tiny_draw_the_golden_images():
     assert psnr(draw("icons-distilled", "openvino", "float32", tiny=True), "icons-distilled-tiny") >= 30
 
 
+@pytest.mark.heavy
 def test_distilled_and_tiny_in_half_precision_stay_near_the_golden_images():
     assert psnr(draw("icons-distilled", "openvino", "float16", tiny=True), "icons-distilled-tiny") >= 24
 
 
+@pytest.mark.heavy
 def test_four_lcm_steps_draw_the_golden_images():
     assert psnr(draw("icons", "openvino", "float32", lcm=True), "icons-lcm") >= 30
 

@@ -164,6 +164,7 @@ def test_a_component_that_another_family_has_is_refused():
         quantize_pipeline(load(checkpoint("bk_sdm")), Int8Config(components_to_quantize=("transformer",)))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("components", [("vae",), ("unet", "vae")])
 def test_an_autoencoder_that_decodes_in_int8_draws_the_same_images_from_its_checkpoint(components, tmp_path):
     config = dataclasses.replace(CONFIG, components_to_quantize=components)
@@ -209,10 +210,12 @@ def test_layers_can_be_kept():
     assert pipe.unet.stored("down_blocks.0.resnets.0.conv1.weight").dtype == "F32"
 
 
+@pytest.mark.heavy
 def test_a_network_that_reads_its_guidance_scale_is_quantised_as_well():
     assert np.isfinite(images_of(load(checkpoint("lcm"), quantization_config=CONFIG))).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", PICTURES)
 def test_pipelines_that_start_from_pictures_are_quantised_as_well(name):
     nets = {"controlnet": controlnets("bk_sdm")} if "ControlNet" in name else {}
@@ -251,6 +254,7 @@ def test_impossible_configs_are_refused(wrong):
         Int8Config(**wrong)
 
 
+@pytest.mark.heavy
 def test_icons_in_int8_stay_within_30_db_of_float32():
     def draw(**options):
         pipe = load("icons", **options)
@@ -261,6 +265,7 @@ def test_icons_in_int8_stay_within_30_db_of_float32():
     assert -10 * np.log10((error**2).mean()) >= 30
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("tiny_vae", "least"), [(None, 42), ("icons-tiny-vae", 40)])
 def test_icons_decoded_in_int8_stay_near_those_decoded_in_float32(tiny_vae, least):
     key = jobs.PipelineKey(dtype="float32", tiny_vae=tiny_vae)

@@ -12,6 +12,7 @@ def run(*arguments):
     return CliRunner().invoke(main, list(map(str, arguments)))
 
 
+@pytest.mark.heavy
 def test_quantize_writes_a_checkpoint_that_generate_draws_with(tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red cat\n\na mat\n")

@@ -73,6 +73,7 @@ def test_an_enlarged_image_is_larger_and_its_second_pass_follows_strength(pipe, 
     assert np.abs(pixels([image]) - pixels(draw(pipe, job.changed(strength=1.0)))).mean() > 1
 
 
+@pytest.mark.heavy
 def test_an_enlarged_icon_stays_what_it_was():
     job = Job(prompt="a rocket on a blue background", seed=0, steps=10, height=128, width=128)
     pipe = load(job)
@@ -130,6 +131,7 @@ def test_edges_are_white_on_black_where_a_shape_ends():
 # ---- the command line and the file -----------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_several_edges_are_followed_and_the_file_gives_the_same_image_again(key, files, tmp_path):
     output, control = tmp_path / "out.png", f"canny={files / 'photo.png'}"
     nets = [str(controlnet_folder("sd1", number)) for number in (0, 1)]

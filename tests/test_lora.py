@@ -127,6 +127,7 @@ def test_a_swapped_adapter_acts_as_the_one_before_did_and_compiles_nothing(pipe)
         pipe.load_lora_weights(lora(), adapter_name="third", hotswap=True)
 
 
+@pytest.mark.heavy
 def test_a_lora_on_mindspore_draws_as_on_openvino(pipe):
     marks = (*ATTENTION, *CONVOLUTIONS)
     pipe.load_lora_weights(lora(marks=marks), adapter_name="one")
@@ -139,6 +140,7 @@ def test_a_lora_on_mindspore_draws_as_on_openvino(pipe):
         assert close(images_of(pipe), expected)
 
 
+@pytest.mark.heavy
 def test_a_lora_goes_on_an_int8_network():
     pipe = load(checkpoint("sd1"), quantization_config=Int8Config(("a cat",), 2))
     plain = images_of(pipe)

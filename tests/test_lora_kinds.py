@@ -238,6 +238,7 @@ def close(a, b):
     return float(np.abs(a - b).mean()) < 1e-4
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 def test_other_kinds_draw_as_changed_weights_do(engine):
     tensors, differences = file_of(*EVERY_PLACE)

@@ -9,6 +9,8 @@ import pytest
 from mindone.diffusers.engines.openvino.memory_maps import neighbours
 from tiny_pipelines import checkpoint, images_of, load
 
+pytestmark = pytest.mark.heavy
+
 MAPS = """\
 1000-2000 rw-p 00000000 00:00 0                          [heap]
 2000-3000 rw-p 00000000 00:00 0                          [heap]

@@ -484,6 +484,7 @@ def eager_and_compiled(model, *inputs, **options):
     return zip(*results)
 
 
+@pytest.mark.heavy
 def test_autoencoder_gives_the_same_compiled(checkpoint):
     model = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae")
     latents = draw(1, model.config.latent_channels, 4, 4)

@@ -7,6 +7,8 @@ from mutations import attempt, attempt_file, attempt_gguf
 from tiny_gguf import transformer_file
 from tiny_pipelines import checkpoint
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.mark.parametrize("first", range(0, 24, 6))
 def test_a_broken_checkpoint_draws_or_is_explained_in_one_line(first, tmp_path):

@@ -65,6 +65,7 @@ def test_network_matches_reference(engine, name):
     check(run(engines.get(engine), CASES[name]), name, FLOAT32)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", ["unet_sdxl", "sd35_skipping", "text_projection", "vision", "tiny_decode", "autoencoder_encode"]
 )
@@ -96,6 +97,7 @@ def wherever_possible(monkeypatch):
     return recorded
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["unet_bk_sdm", "autoencoder_encode"])
 def test_convolutions_with_fewer_multiplications_give_the_same(name, wherever_possible):
     check(run(engines.get("openvino"), CASES[name]), name, FLOAT32)
@@ -226,6 +228,7 @@ def test_slicing_changes_nothing():
     assert error(network.decode_with(engine, case.inputs["latents"]), whole) < 1e-5
 
 
+@pytest.mark.heavy
 def test_tiling_keeps_the_picture():
     # Attention and normalisations see a tile instead of the image: with random weights the picture is near, not equal.
     engine = engines.get("openvino")

@@ -10,7 +10,10 @@ from playwright.sync_api import sync_playwright
 from browser_page import CHROMIUM, generate, held, in_gallery, make_service, opened, picture, tickets
 from live_server import listening
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in"),
+]
 
 PHONE = {"viewport": {"width": 375, "height": 812}, "has_touch": True, "is_mobile": True}
 DEVICES = {"desktop": {}, "phone": PHONE, "small": {**PHONE, "viewport": {"width": 320, "height": 640}}}

@@ -163,6 +163,7 @@ def measured(tmp_path_factory):
     return dict(zip(map(named, CASES), json.loads(result.stdout)))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_what_a_picture_takes_is_known_from_its_header(case, measured):
     expected = known(file_of(case), case[1])
@@ -170,6 +171,7 @@ def test_what_a_picture_takes_is_known_from_its_header(case, measured):
     assert expected - 0.5 < measured[named(case)] < expected + 0.5  # a decoder's rows and tables come on top
 
 
+@pytest.mark.heavy
 def test_drawing_a_part_of_a_picture_anew_copies_neither_it_nor_its_mask():
     """The server holds four bytes a pixel in RGB and one of the mask, of another size or not; a grey one is in RGB in
     the end, when it stands beside that."""

@@ -7,6 +7,8 @@ import pytest
 
 from tiny_pipelines import hub_cache
 
+pytestmark = pytest.mark.heavy
+
 SNIPPET = """
 import mindspore as ms, numpy as np
 from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, StableDiffusionPipeline

@@ -155,6 +155,7 @@ def test_guidance_for_half_of_the_steps_or_kept_for_the_next_stays_closer_than_n
         assert psnr(images, whole) > psnr(unguided, whole)
 
 
+@pytest.mark.heavy
 def test_int8_stays_close(sigma):
     """Without guidance, which makes rounding 4.5 times as large."""
     in_int8 = load(checkpoint("pixart-sigma"), quantization_config=Int8Config(("a cat",), 2))
@@ -228,6 +229,7 @@ def test_shapes_have_as_many_parameters_as_published():
         assert sum(map(np.prod, shapes.values())) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+@pytest.mark.heavy
 def test_a_shape_is_a_checkpoint_like_any_other(monkeypatch, tmp_path):
     shape = SHAPES["pixart-sigma"]
     vae = {"block_out_channels": [4, 4, 4, 4], "norm_num_groups": 4, "layers_per_block": 1}

@@ -51,11 +51,13 @@ def assert_threads_draw_what_they_would_draw_alone(family, engine, draws, rounds
         assert np.array_equal(images, alone[i % draws])
 
 
+@pytest.mark.heavy
 def test_threads_that_share_a_pipeline_draw_what_they_would_draw_alone():
     # Six have every size with every number of images.
     assert_threads_draw_what_they_would_draw_alone("bk_sdm", "openvino", 6, rounds=2)
 
 
+@pytest.mark.heavy
 def test_threads_that_share_a_pipeline_on_mindspore_draw_what_they_would_draw_alone():
     # In a process of its own, where operations do not wait for each other as they do in this one.
     call = "assert_threads_draw_what_they_would_draw_alone('bk_sdm', 'mindspore', 2)"
@@ -146,6 +148,7 @@ def test_a_graph_is_made_once_however_many_threads_ask():
     assert made == [1]
 
 
+@pytest.mark.heavy
 def test_a_pipeline_keeps_few_sizes_and_releases_them():
     pipe = load(checkpoint("bk_sdm"), engine="openvino")
     before = draw(pipe, 0)

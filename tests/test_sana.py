@@ -87,6 +87,7 @@ def test_guidance_for_half_of_the_steps_stays_closer_than_none(sana, plain):
     assert psnr(halves, plain) > psnr(draw(sana, num_inference_steps=8, guidance_scale=1.0), plain)
 
 
+@pytest.mark.heavy
 def test_int8_stays_close(plain):
     in_int8 = load(checkpoint("sana"), quantization_config=Int8Config(("a red cat",), 2))
     assert np.inf > psnr(draw(in_int8, num_inference_steps=8), plain) > 30
@@ -335,6 +336,7 @@ def test_a_size_of_ones_own_is_drawn_at_a_trained_one_and_cut(sana):
     assert isinstance(image, Image.Image) and image.size == (130, 100)
 
 
+@pytest.mark.heavy
 def test_a_shape_is_a_checkpoint_like_any_other(monkeypatch, tmp_path):
     small = SHAPES["sana-sprint-0.6b"].changed(
         {"transformer": SPRINT, "text_encoder": {**TEXT_ENCODER, "vocab_size": 300}, "vae": AUTOENCODER},

@@ -19,6 +19,7 @@ def test_shapes_have_as_many_parameters_as_published(name, millions):
     assert sum(map(np.prod, shapes.values())) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["sd35-medium", "sd35-medium-without-t5"])
 def test_a_shape_is_a_checkpoint_like_any_other(name, tmp_path):
     shape = SHAPES[name]

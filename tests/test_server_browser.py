@@ -15,7 +15,10 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.service import Service
 from tiny_pipelines import checkpoint
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from tiny_pipelines import checkpoint
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed")
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def service() -> Service:

@@ -38,6 +38,7 @@ def image_of(pipe, job):
 PROMPTS = [f"a cat <lora:style:{i / 10}>" for i in range(15)]
 
 
+@pytest.mark.heavy
 def test_fifteen_weights_are_one_pipeline_and_compile_nothing_again(catalogue):
     loaded = []
 

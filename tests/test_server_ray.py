@@ -20,7 +20,7 @@ from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
 from tiny_pipelines import checkpoint
 
-pytestmark = pytest.mark.oracle  # starting a cluster and importing an engine twice takes its time
+pytestmark = pytest.mark.heavy  # starting a cluster and importing an engine twice takes its time
 
 
 @pytest.fixture(scope="module")

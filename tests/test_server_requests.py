@@ -242,6 +242,7 @@ FORMS = st.dictionaries(st.sampled_from(sorted(EditFields.model_fields)), TEXTS 
 MANY = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow]}
 
 
+@pytest.mark.heavy
 @settings(max_examples=400, **MANY)
 @given(REQUESTS)
 def test_no_body_is_answered_with_500(client, request):
@@ -253,6 +254,7 @@ def test_no_body_is_answered_with_500(client, request):
     client.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 1})
 
 
+@pytest.mark.heavy
 @settings(max_examples=150, **MANY)
 @given(FORMS)
 def test_no_form_is_answered_with_500(client, fields):

@@ -47,6 +47,7 @@ def plain():
     return images(shared(), steps=4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("pair", itertools.combinations(SPEEDUPS, 2), ids="-".join)
 def test_every_pair_of_speedups_runs(pair):
     both = sped_up(shared("tokens" in pair, "int8" in pair), pair)
@@ -61,6 +62,7 @@ def test_all_of_them_give_the_same_on_mindspore():
     np.testing.assert_allclose(sped_up(pipe, names), sped_up(shared(tokens=True), names), atol=1e-3)
 
 
+@pytest.mark.heavy
 def test_all_of_them_go_with_stable_diffusion_xl():
     pipe = load(checkpoint("sdxl"), quantization_config=INT8)
     pipe.unet.enable_token_downsampling()
@@ -74,6 +76,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_whole_stack_goes_with_pictures_and_nothing_carries_over(name):
     options = dict(PICTURES[name])
@@ -94,6 +97,7 @@ def test_the_whole_stack_goes_with_pictures_and_nothing_carries_over(name):
     assert np.array_equal(images(pipe, **plain), before)
 
 
+@pytest.mark.heavy
 def test_threads_draw_with_caches_of_their_own_on_shared_networks():
     base = load(checkpoint("sd2"))
     pipes = [copy.copy(base) for _ in range(3)]

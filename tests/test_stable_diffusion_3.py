@@ -247,6 +247,7 @@ def test_loras_count_as_much_as_a_call_says():
     np.testing.assert_array_equal(same, embeds)
 
 
+@pytest.mark.heavy
 def test_int8_stays_close(pipe):
     in_int8 = load(checkpoint(), quantization_config=Int8Config(("a red cat",), 2))
     assert np.inf > psnr(draw(in_int8, num_inference_steps=8), draw(pipe, num_inference_steps=8)) > 30
@@ -331,6 +332,7 @@ def test_a_job_from_a_picture_takes_its_size(tmp_path):
     assert picture.size == (64, 48)
 
 
+@pytest.mark.heavy
 def test_an_enlarged_image_is_drawn_again_at_its_own_size(pipe):
     job = jobs.Job(prompt="a cat", model=str(checkpoint()), height=64, width=80, steps=2, upscale=1.5)
     assert [jobs.draw(pipe, each)[0].size for each in (job, job.changed(strength=0.5))] == [(128, 96), (128, 96)]

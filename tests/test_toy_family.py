@@ -402,6 +402,7 @@ def test_a_bench_of_its_shape_reads_its_checkpoint(tmp_path):
     assert (model.channels, model.vae_scale_factor, model.image_size()) == (3, 2, (16, 16))
 
 
+@pytest.mark.heavy
 def test_tune_finds_a_front():
     front = load().tune(["red"], budget_seconds=20, progress=False)
     assert front.rows[0].predicted_seconds > 0

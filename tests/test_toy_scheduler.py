@@ -115,6 +115,7 @@ def test_the_command_line_draws_with_it_in_a_process_that_has_declared_it(toy, t
     assert "--scheduler toy" in printed
 
 
+@pytest.mark.heavy
 def test_help_lists_it():
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_toy_scheduler as toys\n"
     script += "toys.declare(); toys.cli.main(['generate', '--help'])"

@@ -120,6 +120,7 @@ def test_the_command_line_draws_with_it(toy, tmp_path):
     assert "--cache toy:2" in CliRunner().invoke(cli.main, ["info", str(tmp_path / "a.png")]).output
 
 
+@pytest.mark.heavy
 def test_help_names_it():
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_toy_speedup as toys\n"
     script += "toys.declare_toy(); toys.cli.main(['generate', '--help'])"

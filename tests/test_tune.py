@@ -100,6 +100,7 @@ def landscape(candidate):
     )
 
 
+@pytest.mark.heavy
 def test_the_search_finds_the_front_of_a_known_landscape():
     space = Space(branches=3, int8=(False, True))
     search = LocalSearch(space, landscape, expected_psnr, most_seconds=60)
@@ -299,6 +300,7 @@ def quick(ticking, monkeypatch):
     monkeypatch.setattr(Drawings, "reference", Settings(steps=40, dtype="float32"))
 
 
+@pytest.mark.heavy
 def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monkeypatch):
     before, limit = pipe.unet, pipe.unet.graphs.limit
     front = pipe.tune([PROMPT, "a dog"], budget_seconds=300, height=SIZE, width=SIZE, progress=False)
@@ -340,12 +342,14 @@ def test_what_there_was_no_time_to_measure_is_left_out(pipe, instant, monkeypatc
     assert tuner.points == {plain: Point(1.0, 35.0)}
 
 
+@pytest.mark.heavy
 def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):
     monkeypatch.setattr(pipeline, "computes_in", lambda *_: "f32")
     front = pipe.tune([PROMPT, "a dog"], budget_seconds=300, height=SIZE, width=SIZE, progress=False)
     assert {dot.settings.dtype for dot in front.dots} == {"float16"}
 
 
+@pytest.mark.heavy
 def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
     latents, tries = Drawings.latents, []
 
@@ -361,6 +365,7 @@ def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
     assert front.was_interrupted and not front.is_complete and front.rows
 
 
+@pytest.mark.heavy
 def test_without_quality_cost_alone_is_reported(pipe, quick):
     front = pipe.tune([PROMPT], budget_seconds=50, height=SIZE, width=SIZE, quality=False, progress=False)
     assert front.rows and all(row.psnr is None and row.picture is None for row in front.rows)

@@ -165,6 +165,7 @@ def test_what_is_sensitive_has_8_bits_and_the_autoencoder_is_as_it_was(saved):
     assert "time_embedding.linear_1" in entry["modules_in_8bit"] and QUERY not in entry["modules_in_8bit"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_rounded(family):
     folder = FAMILIES[family]()
@@ -203,6 +204,7 @@ def test_a_lora_goes_beside_compressed_weights(saved, quantised):
     np.testing.assert_array_equal(images_of(pipe), plain)
 
 
+@pytest.mark.heavy
 def test_caches_and_offloading_go_with_it(saved, quantised):
     pipe, caches = load(saved), [GuidanceCacheConfig(2, 1, 1)]
     for each in (pipe, quantised):
@@ -212,6 +214,7 @@ def test_caches_and_offloading_go_with_it(saved, quantised):
     quantised.unet.disable_cache()
 
 
+@pytest.mark.heavy
 def test_products_in_int8_are_made_of_rounded_weights_too(saved, quantised):
     pipe = load(saved, quantization_config=Int8Config(("a red cat",), 2))
     assert is_quantized(bound(pipe.unet.published_parameters()[f"{QUERY}.weight"]))
@@ -296,6 +299,7 @@ def icons(config=None):
     return images_of(pipe, prompt=prompts, generator=generators, num_inference_steps=10)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("kind", "least"), [("int4", 25), ("int8", 40)])
 def test_icons_stay_near_those_of_float32(kind, least):
     off = icons(WeightOnlyConfig(kind, components_to_quantize=("denoiser",))) - icons()
