@@ -206,6 +206,15 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
     assert kind == "failed" and str(weights) in reason and "\n" not in reason
 
 
+def test_a_row_whose_weights_do_not_fit_into_memory_fails_before_it_draws(quiet, tmp_path, monkeypatch):
+    table = make_plan(options(tmp_path, table="1"), tmp_path).tables[0]
+    monkeypatch.setattr(ours, "free_memory", lambda: 300_000)
+    wire = Wire()
+    worker.serve(wire, table.setups[0])
+    reason = "the weights take 0.0 GB of memory and 0.0 GB are free; --repeats 1 holds one row at a time"
+    assert wire.said == [("failed", reason)]
+
+
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
     table = make_plan(options(tmp_path, table="1", steps=4), tmp_path).tables[0]
     wire = Wire((table.job, False), None)

@@ -8,6 +8,8 @@ import numpy as np
 from .. import jobs
 from ..engines import Engine, Taps
 from ..engines.precision import computes_in
+from ..jobs.loaded import held_bytes
+from ..utils.machine import free_memory
 from .clock import StageClock
 from .setups import Setup
 
@@ -16,11 +18,19 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """A loaded pipeline for the set-up's job."""
+    """A loaded pipeline for the set-up's job.
+
+    Raises:
+        ValueError: memory is too short for the weights: the system would read them from disk again and again.
+    """
 
     def __init__(self, setup: Setup, clock: StageClock):
         pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
         pipe.set_progress_bar_config(disable=True)
+        needed, free = held_bytes(pipe), free_memory()
+        if free is not None and needed > free:
+            room = f"{needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
+            raise ValueError(f"the weights take {room}; --repeats 1 holds one row at a time")
         stages = {id(pipe.denoiser): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))

@@ -118,6 +118,15 @@ def total_memory() -> int | None:
     return min(found, default=None)
 
 
+def free_memory() -> int | None:
+    """Bytes of memory that programs can still take without swapping; None if the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        return min(free, total_memory() or free)
+    return None
+
+
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a container may take: versions 2 and 1 of its control groups."""
 
