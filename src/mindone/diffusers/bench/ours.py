@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_LEAST = 1.1
+"""What a run takes for each byte of its weights, in half precision 1.1 to 1.6 (docs/models.md)."""
+
+
 class Runner:
     """A loaded pipeline for the set-up's job.
 
     Raises:
-        ValueError: memory is too short for the weights: the system would read them from disk again and again.
+        ValueError: memory is too short for the weights, which the system would read from disk again and again.
     """
 
     def __init__(self, setup: Setup, clock: StageClock):
         pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
         pipe.set_progress_bar_config(disable=True)
-        needed, free = held_bytes(pipe), free_memory()
+        needed, free = _LEAST * held_bytes(pipe), free_memory()
         if free is not None and needed > free:
-            room = f"{needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
-            raise ValueError(f"the weights take {room}; --repeats 1 holds one row at a time")
+            room = f"at least {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
+            raise ValueError(f"a run takes {room}; --repeats 1 holds one row at a time")
         stages = {id(pipe.denoiser): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
