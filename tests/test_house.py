@@ -76,7 +76,6 @@ SAY_UNET = {
     "adapters.loras",
     "jobs.infotext",
     "models",
-    "pipelines.published_unet",
     "pipelines.stable_diffusion",
     "pipelines.stable_diffusion_xl",
 }

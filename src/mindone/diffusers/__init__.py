@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
     from .acceleration.weights.config import WeightOnlyConfig as WeightOnlyConfig
+    from .families.flux.transformer import FluxTransformer2DModel as FluxTransformer2DModel
+    from .families.pixart.transformer import (
+        PixArtTransformer2DModel as PixArtTransformer2DModel,
+        Transformer2DModel as Transformer2DModel,
+    )
+    from .families.sana.transformer import SanaTransformer2DModel as SanaTransformer2DModel
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .families.stable_diffusion_3.transformer import SD3Transformer2DModel as SD3Transformer2DModel
     from .loading.gguf_config import GGUFQuantizationConfig as GGUFQuantizationConfig
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
@@ -44,13 +51,6 @@ if TYPE_CHECKING:
         FluxPipeline as FluxPipeline,
     )
     from .pipelines.pixart import PixArtAlphaPipeline as PixArtAlphaPipeline, PixArtSigmaPipeline as PixArtSigmaPipeline
-    from .pipelines.published_flux import FluxTransformer2DModel as FluxTransformer2DModel
-    from .pipelines.published_pixart import (
-        PixArtTransformer2DModel as PixArtTransformer2DModel,
-        Transformer2DModel as Transformer2DModel,
-    )
-    from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
-    from .pipelines.published_stable_diffusion_3 import SD3Transformer2DModel as SD3Transformer2DModel
     from .pipelines.sana import (
         SanaPipeline as SanaPipeline,
         SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline,

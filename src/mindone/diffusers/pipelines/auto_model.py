@@ -5,7 +5,7 @@ from typing import Any
 
 from ..models.base import Model
 from .components import component_class, is_known_network, known_networks
-from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
+from .published_denoiser import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 
 
 class AutoModel:

@@ -13,7 +13,7 @@ from ..families.clip_texts import TextTower
 from ..families.components import LanguageModel, TextEncoder, TextTokenizer, Tokenizer
 from ..families.flux.family import FLUX
 from ..families.flux.prompts import Readers
-from ..families.flux.transformer import TIMES
+from ..families.flux.transformer import TIMES, FluxTransformer2DModel
 from ..families.t5_texts import lost
 from ..lazy import look_up
 from ..published_paths import exported
@@ -29,7 +29,6 @@ from .output import ImagePipelineOutput
 from .packing import as_published
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
-from .published_flux import FluxTransformer2DModel
 from .stages import published, stage_over
 
 logger = logging.get_logger(__name__)

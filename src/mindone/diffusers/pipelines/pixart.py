@@ -10,6 +10,7 @@ from ..families.captions import can_clean
 from ..families.components import LanguageModel, TextTokenizer
 from ..families.pixart.family import PIXART_ALPHA, PIXART_SIGMA
 from ..families.pixart.prompts import PixArtReading
+from ..families.pixart.transformer import PixArtTransformer2DModel
 from .binned_starts import BinnedNoise
 from .calls import Arguments, Texts
 from .loop import Run
@@ -19,7 +20,6 @@ from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .pixart_calls import AlphaCall, SigmaCall
 from .published import PublishedPipeline
-from .published_pixart import PixArtTransformer2DModel
 from .stages import published
 
 _ORDER = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")

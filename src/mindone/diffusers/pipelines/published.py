@@ -45,7 +45,6 @@ from .image_starts import image_processor
 from .inpainting import mask_processor
 from .loop import guidance_scale_embedding, step_options
 from .pipeline import Pipeline, engine_of
-from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 from .safety import blacken_unsafe
 from .spans import keep_from, keep_last
 

@@ -1,13 +1,17 @@
-"""The published methods for a denoiser's speed-ups and adapters, added to its class from outside."""
+"""The published methods for a denoiser's speed-ups and adapters, added to its class from outside.
+
+``from .published_denoiser import FluxTransformer2DModel`` imports a denoiser's class with them.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..acceleration.enabled_caches import EnabledCaches
 from ..acceleration.speedup import Cache
 from ..acceleration.token_downsampling import TokenDownsampling
 from ..adapters import network_loras
 from ..families.family import Family
-from ..families.registry import load
+from ..families.registry import families, load
 from ..models.base import Model
 
 
@@ -52,3 +56,13 @@ def publish(network: type[Model], family: Family) -> None:
     for name, method in methods.items():
         if not hasattr(network, name):
             setattr(network, name, method)
+
+
+def __getattr__(name: str) -> Any:
+    """A denoiser's class, by its name in the families, with these methods from its first import on."""
+    family = next((each for each in families() if name in each.classes), None)
+    if family is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    network = load(f"{family.classes[name][0]}:{name}")
+    publish(network, family)
+    return network

@@ -9,6 +9,7 @@ from ..engines import Array
 from ..families.components import CausalTextEncoder, TextTokenizer
 from ..families.sana.family import SANA, SANA_SPRINT
 from ..families.sana.prompts import INSTRUCTION, Reading
+from ..families.sana.transformer import SanaTransformer2DModel
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
@@ -19,7 +20,6 @@ from .masked_texts import CALLBACK_TENSORS, Given, check_texts, condition, encod
 from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
-from .published_sana import SanaTransformer2DModel
 from .sana_calls import SanaArguments, SanaCall, SprintArguments, SprintCall, SprintImageCall
 from .sana_starts import ArcImage, ArcNoise
 from .stages import published

@@ -10,6 +10,7 @@ from ..families.clip_texts import TextTower
 from ..families.components import LanguageModel, TextEncoder, TextTokenizer, Tokenizer
 from ..families.stable_diffusion_3.family import STABLE_DIFFUSION_3
 from ..families.stable_diffusion_3.prompts import Readers
+from ..families.stable_diffusion_3.transformer import SD3Transformer2DModel
 from ..families.t5_texts import lost
 from ..lazy import look_up
 from ..published_paths import exported
@@ -21,7 +22,6 @@ from .loop import Run
 from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
-from .published_stable_diffusion_3 import SD3Transformer2DModel
 from .stable_diffusion_3_calls import SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
 from .stable_diffusion_3_starts import FlowInpainting, GuidedNoise, ResizedImage
 from .stages import published, stage_over

@@ -155,6 +155,10 @@ class PixArtTransformer2DModel(Model):
         return Transformer2DModelOutput(prediction) if return_dict else (prediction,)
 
 
+Transformer2DModel = PixArtTransformer2DModel
+"""Its name in published checkpoints and their scripts."""
+
+
 class SizedTimeEmbedding(nn.Cell):
     """`TimeEmbedding` of the timestep, and of the image's resolution and aspect ratio."""
 

@@ -9,9 +9,9 @@ from functools import partial
 
 from ... import functional as F
 from ...engines import Array
+from ...models.base import Model
 from ...models.cells import Cell
 from ...models.wrapping import Wrapper, bare, wrap
-from .unet import UNet2DConditionModel
 
 _STAGES = 2
 
@@ -35,7 +35,7 @@ class FreeULayer(Wrapper):
 class FreeU:
     """The FreeU of a UNet: ``unet.put_on.of(FreeU)``."""
 
-    def __init__(self, unet: UNet2DConditionModel):
+    def __init__(self, unet: Model):
         self.unet = unet
         self._take_off: list[Callable[[], None]] = []
 

@@ -12,6 +12,7 @@ from ...models.cells import CellList
 from ...models.layers import Activation, Conv2d, GroupNorm, Upsample
 from ...models.outputs import UNet2DConditionOutput
 from ...models.taps import Cut
+from .freeu import FreeU
 from .taps import cuts, self_attentions
 from .unet_blocks import UpBlock, per_stage
 from .unet_encoder import UNetEncoder
@@ -120,6 +121,14 @@ class UNet2DConditionModel(UNetEncoder):
         timesteps = self._engine_for(sample).asarray(time)
         prediction = single(super().__call__(sample, timesteps, encoder_hidden_states, **given))
         return UNet2DConditionOutput(prediction) if return_dict else (prediction,)
+
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """See `FreeU.enable`."""
+        self.put_on.of(FreeU).enable(s1, s2, b1, b2)
+
+    def disable_freeu(self) -> None:
+        """Disable FreeU."""
+        self.put_on.of(FreeU).disable()
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
