@@ -15,15 +15,16 @@ import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import NamedTuple
 
 from ..engines.base import Stored, is_grouped
-from ..engines.binding import bind, lay_over, stored, uncover
+from ..engines.binding import Computed, bind, lay_over, stored, uncover
 from ..models.base import Model
 from ..utils.logging import get_logger
 from .lora_cells import put_around
 from .lora_kinds import Change, LoraLayer
-from .lora_matrices import Fused, LayerUpdate, Overlay
+from .lora_matrices import Adjusted, LayerUpdate, changed, overlay
 
 logger = get_logger(__name__)
 
@@ -67,7 +68,7 @@ class NetworkLora:
         self._enabled = True
         self._version = next(_changes)
         self._updates: dict[str, LayerUpdate] = {}
-        self._overlays: dict[str, Overlay] = {}
+        self._overlays: dict[str, Adjusted] = {}
         self._take_off: list[Callable[[], None]] = []
         self._before_fusing: dict[str, Stored] = {}
 
@@ -161,10 +162,8 @@ class NetworkLora:
         self._warn_of_widening(names)
         for name in names:
             self._before_fusing[name] = base = stored(parameters[name])
-            bind(
-                parameters[name],
-                Fused(base, self._acting(name, {each: self._strengths[each] for each in chosen}, scale)),
-            )
+            acting = self._acting(name, {each: self._strengths[each] for each in chosen}, scale)
+            bind(parameters[name], Computed(base.shape, partial(changed, base, acting)))
         self.fused = tuple(chosen)
         self.network.graphs.clear()
         self._apply()
@@ -195,17 +194,17 @@ class NetworkLora:
 
     @property
     def version(self) -> int:
-        """See `lora_matrices.Acting`."""
+        """A number that differs after each change, and for each call's own weights."""
         own = self._of_call()
         return self._version if own is None else hash((self._version, own.key))
 
-    def products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
-        """See `lora_matrices.Acting`."""
+    def _products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
+        """The low-rank products that act on a parameter in this thread's call, each with its strength."""
         acting = self._acting_now(parameter)
         return [(change, weight) for change, weight in acting if isinstance(change, LoraLayer)]
 
-    def others(self, parameter: str) -> list[tuple[Change, float]]:
-        """See `lora_matrices.Acting`."""
+    def _others(self, parameter: str) -> list[tuple[Change, float]]:
+        """The other changes that act on it."""
         return [each for each in self._acting_now(parameter) if not isinstance(each[0], LoraLayer)]
 
     def _acting_now(self, parameter: str) -> list[tuple[Change, float]]:
@@ -256,7 +255,8 @@ class NetworkLora:
         kept = {name: overlay for name, overlay in self._overlays.items() if name in names}
         self._warn_of_widening(names - kept.keys())
         self._overlays = kept | {
-            name: Overlay(name, stored(parameters[name]), self) for name in sorted(names - kept.keys())
+            name: overlay(stored(parameters[name]), partial(self._others, name), lambda: self.version)
+            for name in sorted(names - kept.keys())
         }
         for name in names - kept.keys():
             lay_over(parameters[name], self._overlays[name])
@@ -269,7 +269,7 @@ class NetworkLora:
         self._updates, self._take_off = {}, []
         self.network.graphs.clear()
         for name, capacity in capacities.items():
-            update = LayerUpdate(name, shapes[name], capacity, self)
+            update = LayerUpdate(shapes[name], capacity, partial(self._products, name), lambda: self.version)
             self._take_off.append(put_around(self.network, name.removesuffix(".weight"), update))
             self._updates[name] = update
 

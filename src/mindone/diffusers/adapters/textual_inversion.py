@@ -7,10 +7,10 @@ all of them. The vectors are an overlay on the embedding's table, which stays un
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from ..engines.base import Stored
-from ..engines.binding import bind, published_name, stored
+from ..engines.binding import Computed, bind, published_name, stored
 from ..loading.config import Config
 from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
@@ -19,24 +19,18 @@ from ..models.layers import parameter
 from ..utils.printable import shown
 
 
-class WithRows:
-    """A table with some rows replaced or added: an overlay for `engines.binding.bind`."""
+def with_rows(base: Stored, rows: Mapping[int, NDArray[np.float32]]) -> Computed:
+    """A table (entries, channels) with some rows replaced or added."""
+    shape = max(base.shape[0], max(rows) + 1), base.shape[1]
 
-    def __init__(self, base: Stored, rows: Mapping[int, NDArray[np.float32]]):
-        self.base, self.rows = base, rows
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(entries, channels)."""
-        return (max(self.base.shape[0], max(self.rows) + 1), self.base.shape[1])
-
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
-        """The whole table, float32 unless another dtype is given."""
-        table = np.zeros(self.shape, np.float32)
-        table[: self.base.shape[0]] = self.base.numpy(np.float32)
-        for index, row in self.rows.items():
+    def compute() -> NDArray[np.float32]:
+        table = np.zeros(shape, np.float32)
+        table[: base.shape[0]] = base.numpy(np.float32)
+        for index, row in rows.items():
             table[index] = row
-        return table if dtype is None else table.astype(dtype, copy=False)
+        return table
+
+    return Computed(shape, compute)
 
 
 class NetworkWords:
@@ -98,7 +92,7 @@ class NetworkWords:
             rows |= dict(zip(group, self.vectors[word].numpy(np.float32)))
         table, config = self._own_table, self._own_config
         if rows:
-            values = WithRows(stored(self._own_table), rows)
+            values = with_rows(stored(self._own_table), rows)
             table = parameter(*values.shape)
             bind(table, values, published_name(self._own_table, "text_model.embeddings.token_embedding.weight"))
             config = Config({**self._own_config, "vocab_size": values.shape[0]})

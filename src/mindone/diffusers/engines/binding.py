@@ -4,7 +4,7 @@ So a cell can be wrapped or replaced, and its parameters moved anywhere, without
 on demand, can replace the bound values: a fused adapter, or int8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -27,6 +27,22 @@ class InMemory:
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
         """The array, in ``dtype`` if given."""
         return self.values if dtype is None else self.values.astype(dtype, copy=False)
+
+
+class Computed:
+    """Stored values that a function computes in float32 whenever they are read: an overlay for `bind`."""
+
+    def __init__(self, shape: tuple[int, ...], compute: Callable[[], Values]):
+        self.shape, self._compute = shape, compute
+
+    def values(self) -> Values:
+        """The values, float32."""
+        return self._compute()
+
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
+        """The values, float32 unless another dtype is given."""
+        values = self.values()
+        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def bind(parameter: Parameter, stored: Stored, name: str | None = None, source: str | None = None) -> None:
