@@ -18,7 +18,7 @@ from mindone.diffusers.bench import shapes
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.binding import stored
-from mindone.diffusers.families.stable_diffusion.shapes import CLIP_VOCABULARY
+from mindone.diffusers.families.stable_diffusion.shapes import clip_letters
 from mindone.diffusers.loading.deferred import Deferred
 from mindone.diffusers.loading.tokenizer import CLIPTokenizer
 from mindone.diffusers.models.random_weights import random_weights, write_random_network
@@ -55,7 +55,7 @@ def test_a_shape_is_a_checkpoint_like_any_other(tiny_shape, tmp_path):
 
 
 def test_a_shapes_vocabulary_has_no_holes_that_the_tokenizers_library_would_warn_about(tmp_path, capfd):
-    CLIP_VOCABULARY.write({"vocab_size": 49_408, "max_position_embeddings": 77}, tmp_path / "tokenizer")
+    clip_letters({"vocab_size": 49_408, "max_position_embeddings": 77}).save_pretrained(tmp_path / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     assert len(tokenizer) == 49_408 and capfd.readouterr().err == ""
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (49_406, 49_407)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..loading.config import write_config
 from ..loading.hub import MODEL_INDEX, SHARED_COMPONENTS
+from ..loading.original.layout import SavedTokenizer
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.random_weights import write_random_network
@@ -29,13 +30,6 @@ class Network(NamedTuple):
     bits: Callable[[str], int | None] = lambda name: None
 
 
-class Vocabulary(NamedTuple):
-    """A tokenizer: its class, and a function that writes it into a new folder for a text encoder of a config."""
-
-    class_name: str
-    write: Callable[[Values, Path], None]
-
-
 @dataclass(frozen=True)
 class RandomCheckpoint:
     """A `Shape`: a pipeline, and a tiny autoencoder for its latents."""
@@ -46,7 +40,8 @@ class RandomCheckpoint:
     pipeline: str
     """The pipeline's class."""
     networks: Mapping[str, Network]
-    tokenizers: Mapping[str, Vocabulary]
+    tokenizers: Mapping[str, Callable[[Values], SavedTokenizer]]
+    """For each a function that makes it for a text encoder of a config."""
     scheduler: Values
     tiny_vae: Values
     distilled: Mapping[str, Values] = field(default_factory=dict)
@@ -69,25 +64,25 @@ class RandomCheckpoint:
         root = roles["model"]
         for component, network in self.networks.items():
             write_random_network(network.cls, network.config, root / component, network.bits)
-        for component, tokenizer in self.tokenizers.items():
-            tokenizer.write(self.config(component.replace("tokenizer", "text_encoder")), root / component)
+        classes = {component: network.cls.__name__ for component, network in self.networks.items()}
+        for component, make in self.tokenizers.items():
+            tokenizer = make(self.config(component.replace("tokenizer", "text_encoder")))
+            tokenizer.save_pretrained(root / component)
+            classes[component] = type(tokenizer).__name__
         write_config(root / "scheduler", self.scheduler, "scheduler_config.json")
-        write_json(root / MODEL_INDEX, self._index)
+        index = self._index({**classes, "scheduler": self.scheduler["_class_name"]})
+        write_json(root / MODEL_INDEX, index)
         write_random_network(AutoencoderTiny, self.tiny_vae, roles["tiny_vae"])
         if self.distilled:
             distilled = roles["distilled"] = folder / f"{name}-distilled"
             for component, config in self.distilled.items():
                 write_random_network(self.networks[component].cls, config, distilled / component)
             shutil.copyfile(root / MODEL_INDEX, distilled / MODEL_INDEX)
-            shared = [component for component in self._index if component not in (*self.distilled, "_class_name")]
+            shared = [component for component in index if component not in (*self.distilled, "_class_name")]
             write_json(distilled / SHARED_COMPONENTS, dict.fromkeys(shared, name))
         return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
 
-    @property
-    def _index(self) -> dict[str, object]:
-        classes = {component: network.cls.__name__ for component, network in self.networks.items()}
-        classes |= {component: tokenizer.class_name for component, tokenizer in self.tokenizers.items()}
-        classes["scheduler"] = self.scheduler["_class_name"]
+    def _index(self, classes: Mapping[str, str]) -> dict[str, object]:
         index: dict[str, object] = {component: [None, None] for component in self.absent}
         for component, class_name in classes.items():
             is_read = component.startswith(("text_encoder", "tokenizer"))

@@ -1,11 +1,8 @@
 """T5-XXL's published size, and a tokenizer for random weights: for the shapes of all families with T5."""
 
-import json
-from pathlib import Path
-from typing import Any
-
-from ..utils.files import write_json
-from .random_checkpoints import Values, Vocabulary
+from ..loading.spiece import CONTROL, UNKNOWN, Piece, Spiece
+from ..loading.t5_tokenizer import T5TokenizerFast, of_pieces
+from .random_checkpoints import Values
 
 T5_XXL: Values = {
     "model_type": "t5",
@@ -21,42 +18,9 @@ T5_XXL: Values = {
 }
 """The config of the encoder of T5 v1.1."""
 
-_SPECIAL = ("<pad>", "</s>", "<unk>")
-_END = {"SpecialToken": {"id": "</s>", "type_id": 0}}
 
-
-def _write_tokenizer(_: Values, folder: Path) -> None:
-    """Write a vocabulary of letters: prompts get different tokens from T5's, and more of them."""
-    letters = ["▁", *map(chr, range(33, 127))]
-    vocabulary = [[token, 0.0] for token in _SPECIAL] + [[letter, -5.0] for letter in letters]
-    spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-    content: dict[str, Any] = {
-        "version": "1.0",
-        "added_tokens": [_added(token, number) for number, token in enumerate(_SPECIAL)],
-        "normalizer": None,
-        "pre_tokenizer": spaces,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [_sequence("A"), _END],
-            "pair": [_sequence("A"), _END, _sequence("B"), _END],
-            "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}},
-        },
-        "decoder": spaces,
-        "model": {"type": "Unigram", "unk_id": 2, "vocab": vocabulary, "byte_fallback": False},
-    }
-    folder.mkdir(parents=True)
-    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    names = dict(zip(("pad_token", "eos_token", "unk_token"), _SPECIAL))
-    write_json(folder / "tokenizer_config.json", {**names, "tokenizer_class": "T5TokenizerFast"})
-
-
-def _sequence(name: str) -> dict[str, object]:
-    return {"Sequence": {"id": name, "type_id": 0}}
-
-
-def _added(token: str, number: int) -> dict[str, object]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": number, "content": token, **flags, "special": True}
-
-
-T5_VOCABULARY = Vocabulary("T5TokenizerFast", _write_tokenizer)
+def t5_letters(_: Values) -> T5TokenizerFast:
+    """A vocabulary of letters: prompts get different tokens from T5's, and more of them."""
+    marks = Piece("<pad>", 0.0, CONTROL), Piece("</s>", 0.0, CONTROL), Piece("<unk>", 0.0, UNKNOWN)
+    letters = (Piece(letter, -5.0) for letter in ("▁", *map(chr, range(33, 127))))
+    return T5TokenizerFast(of_pieces(Spiece((*marks, *letters), b""), extra_ids=0, is_legacy=True))

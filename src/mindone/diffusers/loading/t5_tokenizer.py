@@ -48,7 +48,7 @@ class T5TokenizerFast(FastTokenizer):
         try:
             if pieces.replacements:
                 spiece.check_replacements(pieces.replacements)
-            return _of_pieces(pieces, 100 if fields.extra_ids is None else fields.extra_ids, fields.legacy is not False)
+            return of_pieces(pieces, 100 if fields.extra_ids is None else fields.extra_ids, fields.legacy is not False)
         except Exception as error:  # tokenizers raises bare Exceptions
             raise ValueError(f"{spiece.FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
 
@@ -64,7 +64,7 @@ class T5TokenizerFast(FastTokenizer):
         return {"extra_ids": len(self.get_sentinel_tokens())}
 
 
-def _of_pieces(content: spiece.Spiece, extra_ids: int, is_legacy: bool) -> "tokenizers.Tokenizer":
+def of_pieces(content: spiece.Spiece, extra_ids: int, is_legacy: bool) -> "tokenizers.Tokenizer":
     """A tokenizer from SentencePiece's pieces, followed by marks for gaps."""
     import tokenizers
     from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors

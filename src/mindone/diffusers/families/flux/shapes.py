@@ -11,9 +11,9 @@ from ...models.clip_text import CLIPTextModel
 from ...models.t5 import T5EncoderModel
 from ...utils.files import read_json
 from ..random_checkpoints import Network, RandomCheckpoint, Values
-from ..stable_diffusion.shapes import CLIP_VOCABULARY
+from ..stable_diffusion.shapes import clip_letters
 from ..stable_diffusion_xl.shapes import SDXL
-from ..t5_shapes import T5_VOCABULARY, T5_XXL
+from ..t5_shapes import T5_XXL, t5_letters
 from .family import INT8
 from .transformer import FluxTransformer2DModel
 
@@ -40,7 +40,7 @@ FLUX_SCHNELL = RandomCheckpoint(
         "transformer": Network(FluxTransformer2DModel, CONFIGS["transformer"], _in_4_bits),
         "vae": Network(AutoencoderKL, CONFIGS["vae"]),
     },
-    {"tokenizer": CLIP_VOCABULARY, "tokenizer_2": T5_VOCABULARY},
+    {"tokenizer": clip_letters, "tokenizer_2": t5_letters},
     CONFIGS["scheduler"],
     CONFIGS["tiny_vae"],
 )

@@ -5,7 +5,7 @@ from ...models.t5 import T5EncoderModel
 from ..random_checkpoints import Network, RandomCheckpoint
 from ..stable_diffusion.shapes import SD15
 from ..stable_diffusion_xl.shapes import SDXL
-from ..t5_shapes import T5_VOCABULARY, T5_XXL
+from ..t5_shapes import T5_XXL, t5_letters
 from .transformer import PixArtTransformer2DModel
 
 _SCHEDULER = {
@@ -25,7 +25,7 @@ SIGMA = RandomCheckpoint(
         "transformer": Network(PixArtTransformer2DModel, {**_TRANSFORMER, "use_additional_conditions": False}),
         "vae": Network(AutoencoderKL, SDXL.config("vae")),
     },
-    {"tokenizer": T5_VOCABULARY},
+    {"tokenizer": t5_letters},
     _SCHEDULER,
     SDXL.tiny_vae,
 )

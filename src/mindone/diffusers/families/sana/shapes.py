@@ -1,48 +1,29 @@
 """Checkpoints with random weights in the published shapes of Sana and SANA-Sprint."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from ...loading.fast_tokenizer import GemmaTokenizerFast
 from ...models.autoencoder_dc import AutoencoderDC
 from ...models.gemma2 import Gemma2Model
-from ...utils.files import read_json, write_json
-from ..random_checkpoints import Network, RandomCheckpoint, Values, Vocabulary
+from ...utils.files import read_json
+from ..random_checkpoints import Network, RandomCheckpoint, Values
 from .transformer import SanaTransformer2DModel
 
 CONFIGS: Mapping[str, Values] = read_json(Path(__file__).with_name("shapes.json"))
-_SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
 
 
-def _write_tokenizer(_: Values, folder: Path) -> None:
+def _bytes(_: Values) -> GemmaTokenizerFast:
     """A vocabulary of bytes: prompts get different tokens from Gemma's, and more of them."""
-    vocabulary = [*_SPECIAL.values(), *(f"<0x{byte:02X}>" for byte in range(256))]
-    numbers = {token: number for number, token in enumerate(vocabulary)}
-    start = {"SpecialToken": {"id": "<bos>", "type_id": 0}}
-    model = {"type": "BPE", "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "merges": []}
-    content: dict[str, Any] = {
-        "version": "1.0",
-        "added_tokens": [_added(token, numbers[token]) for token in _SPECIAL.values()],
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "pre_tokenizer": None,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [start, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [start, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {"<bos>": {"id": "<bos>", "ids": [numbers["<bos>"]], "tokens": ["<bos>"]}},
-        },
-        "decoder": {"type": "ByteFallback"},
-        "model": {**model, "vocab": numbers},
-    }
-    folder.mkdir(parents=True)
-    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    write_json(folder / "tokenizer_config.json", {**_SPECIAL, "tokenizer_class": "GemmaTokenizerFast"})
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-
-def _added(token: str, number: int) -> dict[str, object]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": number, "content": token, **flags, "special": True}
+    special = ("<pad>", "<eos>", "<bos>", "<unk>")
+    tokens = (*special, *(f"<0x{byte:02X}>" for byte in range(256)))
+    numbers = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(numbers, [], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer, tokenizer.decoder = normalizers.Replace(" ", "▁"), decoders.ByteFallback()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    return GemmaTokenizerFast(tokenizer)
 
 
 SANA_600M = RandomCheckpoint(
@@ -54,7 +35,7 @@ SANA_600M = RandomCheckpoint(
         "transformer": Network(SanaTransformer2DModel, {**CONFIGS["transformer"], **CONFIGS["600M"]}),
         "vae": Network(AutoencoderDC, CONFIGS["vae"]),
     },
-    {"tokenizer": Vocabulary("GemmaTokenizerFast", _write_tokenizer)},
+    {"tokenizer": _bytes},
     CONFIGS["flow"],
     CONFIGS["tiny_vae"],
 )

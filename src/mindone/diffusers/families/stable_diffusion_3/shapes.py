@@ -9,9 +9,9 @@ from ...models.clip_text import CLIPTextModelWithProjection
 from ...models.t5 import T5EncoderModel
 from ...utils.files import read_json
 from ..random_checkpoints import Network, RandomCheckpoint, Values
-from ..stable_diffusion.shapes import CLIP_VOCABULARY
+from ..stable_diffusion.shapes import clip_letters
 from ..stable_diffusion_xl.shapes import SDXL
-from ..t5_shapes import T5_VOCABULARY, T5_XXL
+from ..t5_shapes import T5_XXL, t5_letters
 from .transformer import SD3Transformer2DModel
 
 CONFIGS: Mapping[str, Values] = read_json(Path(__file__).with_name("shapes.json"))
@@ -27,7 +27,7 @@ SD3_MEDIUM = RandomCheckpoint(
         "transformer": Network(SD3Transformer2DModel, CONFIGS["transformer"]),
         "vae": Network(AutoencoderKL, CONFIGS["vae"]),
     },
-    {"tokenizer": CLIP_VOCABULARY, "tokenizer_2": CLIP_VOCABULARY, "tokenizer_3": T5_VOCABULARY},
+    {"tokenizer": clip_letters, "tokenizer_2": clip_letters, "tokenizer_3": t5_letters},
     CONFIGS["scheduler"],
     CONFIGS["tiny_vae"],
 )
@@ -46,6 +46,6 @@ SD35_MEDIUM_WITHOUT_T5 = replace(
     description="Stable Diffusion 3.5 medium without T5, and taesd3",
     nbytes=7_500_000_000,
     networks={name: each for name, each in SD35_MEDIUM.networks.items() if name != "text_encoder_3"},
-    tokenizers={"tokenizer": CLIP_VOCABULARY, "tokenizer_2": CLIP_VOCABULARY},
+    tokenizers={"tokenizer": clip_letters, "tokenizer_2": clip_letters},
     absent=("text_encoder_3", "tokenizer_3"),
 )

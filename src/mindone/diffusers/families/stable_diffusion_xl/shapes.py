@@ -7,7 +7,7 @@ from ...models.autoencoder_kl import AutoencoderKL
 from ...models.clip_text import CLIPTextModel, CLIPTextModelWithProjection
 from ...utils.files import read_json
 from ..random_checkpoints import Network, RandomCheckpoint, Values
-from ..stable_diffusion.shapes import CLIP_VOCABULARY
+from ..stable_diffusion.shapes import clip_letters
 from ..stable_diffusion.unet import UNet2DConditionModel
 
 CONFIGS: Mapping[str, Values] = read_json(Path(__file__).with_name("shapes.json"))
@@ -22,7 +22,7 @@ SDXL = RandomCheckpoint(
         "unet": Network(UNet2DConditionModel, CONFIGS["unet"]),
         "vae": Network(AutoencoderKL, CONFIGS["vae"]),
     },
-    {"tokenizer": CLIP_VOCABULARY, "tokenizer_2": CLIP_VOCABULARY},
+    {"tokenizer": clip_letters, "tokenizer_2": clip_letters},
     CONFIGS["scheduler"],
     CONFIGS["tiny_vae"],
 )

@@ -6,6 +6,7 @@
 
 import functools
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..tokenizer import CLIPTokenizer
@@ -23,10 +24,14 @@ def clip_tokenizer(pad_token: str = _END) -> CLIPTokenizer:
         pad_token: ``"!"`` for Stable Diffusion 2.x and for XL's second text encoder.
     """
     merges = _merges()
+    return CLIPTokenizer(numbered(map("".join, merges)), merges, special_tokens={"pad_token": pad_token})
+
+
+def numbered(tokens: Iterable[str]) -> dict[str, int]:
+    """The ids of a vocabulary of these tokens, between those of single letters and the start and end."""
     letters = _letters()
-    tokens = [*letters, *(letter + WORD_END for letter in letters), *map("".join, merges), _START, _END]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocabulary, merges, special_tokens={"pad_token": pad_token})
+    every = [*letters, *(letter + WORD_END for letter in letters), *tokens, _START, _END]
+    return {token: number for number, token in enumerate(every)}
 
 
 @functools.cache
