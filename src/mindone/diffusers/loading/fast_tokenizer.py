@@ -2,39 +2,32 @@
 
 import base64
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
-from ..utils.files import atomic_write, read_json, read_utf8, write_json
+from ..utils.files import atomic_write, read_json, read_utf8
 from ..utils.printable import shown
 from .fields import Flag, Real, naming, read_fields
 from .spiece import check_replacements
 from .tokenizer_base import NO_LIMIT, TokenizerBase
-from .tokenizer_files import AnyToken, Token
+from .tokenizer_files import ROLES, Token, TokenFields
 
 if TYPE_CHECKING:
     import tokenizers
 
 FILE = "tokenizer.json"
-_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 T = TypeVar("T", bound="FastTokenizer")
 
 
 @dataclass(frozen=True)
-class FastFields:
-    """The fields of ``tokenizer_config.json``; ``special_tokens_map.json`` has the first four as well."""
+class FastFields(TokenFields):
+    """The fields of language models' ``tokenizer_config.json``."""
 
-    bos_token: AnyToken | None = None
-    eos_token: AnyToken | None = None
-    unk_token: AnyToken | None = None
-    pad_token: AnyToken | None = None
-    added_tokens_decoder: dict[Annotated[int, Field(ge=0, lt=2**24)], Token] | None = None
     model_max_length: Annotated[Real, Field(ge=1)] | None = None
     add_bos_token: Flag | None = None
     add_eos_token: Flag | None = None
@@ -66,11 +59,7 @@ class FastTokenizer(TokenizerBase):
         tokenizer.no_truncation()
         limit = self.fields.model_max_length
         self.model_max_length = NO_LIMIT if limit is None else int(limit)
-        added, known = sorted((self.fields.added_tokens_decoder or {}).items()), tokenizer.get_added_tokens_decoder()
-        self._add(*(token for number, token in added if _differs(token, known.get(number))), special=False)
-        for number, token in added:
-            if (actual := tokenizer.token_to_id(token.content)) != number:
-                raise ValueError(f"the added token {shown(token.content)} is to have id {number}, but has {actual}")
+        self._add_numbered(self.fields.added_tokens_decoder or {})
         self.bos_token, self.bos_token_id = self._role("bos_token")
         self.eos_token, self.eos_token_id = self._role("eos_token")
         unknown, padding = self._role("unk_token"), self._role("pad_token")
@@ -96,28 +85,12 @@ class FastTokenizer(TokenizerBase):
         """
         return _read(folder / FILE)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the files that published checkpoints have, so that transformers reads them as well."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _save_model(self, folder: Path) -> None:
         with atomic_write(folder / FILE) as file:
             file.write(self._tokenizer.to_str(pretty=True).encode("utf-8"))
-        special = self.special_tokens_map
-        write_json(folder / "special_tokens_map.json", special)
-        flags = Token.__dataclass_fields__
-        added = {
-            str(number): {flag: getattr(token, flag) for flag in flags}
-            for number, token in self.added_tokens_decoder.items()
-        }
-        config: dict[str, object] = {
-            **special,
-            "added_tokens_decoder": added,
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": self.model_max_length,
-            "padding_side": "right",
-            "tokenizer_class": type(self).__name__.removesuffix("Fast"),
-        }
-        write_json(folder / "tokenizer_config.json", config | self._own_settings())
+
+    def _own_settings(self) -> dict[str, object]:
+        return {"clean_up_tokenization_spaces": False, "padding_side": "right"}
 
     @property
     def padding_side(self) -> str:
@@ -153,16 +126,7 @@ class FastTokenizer(TokenizerBase):
         content = self.roles.get(role) if named is None else named.content
         if content is None:
             return None, None
-        number: int | None = self._tokenizer.token_to_id(content)
-        if number is None:
-            raise ValueError(f"{role} {shown(content)} is not in the vocabulary")
-        if number not in self._tokenizer.get_added_tokens_decoder():
-            self._add(named or Token(content), special=True)
-        return content, number
-
-    def _own_settings(self) -> dict[str, object]:
-        """The class's own entries in ``tokenizer_config.json``."""
-        return {}
+        return content, self._with_role(role, named or Token(content))
 
 
 class GemmaTokenizerFast(FastTokenizer):
@@ -201,7 +165,7 @@ class GemmaTokenizerFast(FastTokenizer):
         self._frame_texts()
 
     def _own_settings(self) -> dict[str, object]:
-        return {"add_bos_token": self._begins, "add_eos_token": self._ends}
+        return super()._own_settings() | {"add_bos_token": self._begins, "add_eos_token": self._ends}
 
     def _frame_texts(self) -> None:
         from tokenizers import processors
@@ -210,11 +174,6 @@ class GemmaTokenizerFast(FastTokenizer):
         single = [str(self.bos_token)] * self._begins + ["$A"] + [str(self.eos_token)] * self._ends
         frame = [first] * self._begins + [last] * self._ends
         self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=frame)
-
-
-def _differs(token: Token, known: "tokenizers.AddedToken | None") -> bool:
-    """Whether a token is unknown or its flags differ from the known one's."""
-    return known is None or any(value not in (None, getattr(known, name)) for name, value in asdict(token).items())
 
 
 def _read(path: Path) -> "tokenizers.Tokenizer":
@@ -261,5 +220,5 @@ def _fields(kind: type[FastFields], folder: Path) -> FastFields:
         read_fields(kind, read_json(path) if path.is_file() else {}, path.name)
         for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json")
     )
-    named = {role: getattr(config, role) or getattr(roles, role) for role in _ROLES}
+    named = {role: getattr(config, role) or getattr(roles, role) for role in ROLES}
     return replace(config, **named)

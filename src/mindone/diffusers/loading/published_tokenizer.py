@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from .tokenizer_files import ROLES
+
 if TYPE_CHECKING:
     import tokenizers
-
-_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class PublishedTokenizer:
@@ -29,7 +29,7 @@ class PublishedTokenizer:
     @property
     def special_tokens_map(self) -> dict[str, str]:
         """The special tokens by role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
-        return {role: token for role in _ROLES if (token := getattr(self, role)) is not None}
+        return {role: token for role in ROLES if (token := getattr(self, role)) is not None}
 
     @property
     def all_special_tokens(self) -> list[str]:

@@ -61,7 +61,7 @@ class T5TokenizerFast(FastTokenizer):
         return [self._id(token) for token in self.get_sentinel_tokens()]
 
     def _own_settings(self) -> dict[str, object]:
-        return {"extra_ids": len(self.get_sentinel_tokens())}
+        return super()._own_settings() | {"extra_ids": len(self.get_sentinel_tokens())}
 
 
 def of_pieces(content: spiece.Spiece, extra_ids: int, is_legacy: bool) -> "tokenizers.Tokenizer":

@@ -5,12 +5,9 @@ Transferable Visual Models From Natural Language Supervision", 2021, section 2.4
 does the work, set up like transformers' `CLIPTokenizerFast`, so the ids are the same.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..utils.files import write_json
-from ..utils.printable import shown
 from .fields import naming, read_fields
 from .tokenizer_base import TokenizerBase
 from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding
@@ -62,22 +59,9 @@ class CLIPTokenizer(TokenizerBase):
         self.unk_token, self.pad_token = special.unk_token.content, special.pad_token.content
         self._tokenizer = byte_pair_encoding(vocabulary, merges, self.unk_token)
         added = read_fields(dict[int, Token], dict(added_tokens or {}), "added_tokens")
-        self._add(*(token for _, token in sorted(added.items())), special=False)
-        for number, token in sorted(added.items()):
-            actual = self._tokenizer.token_to_id(token.content)
-            if actual != number:
-                raise ValueError(
-                    f"the added token {shown(token.content)} is to have id {number}, but would get {actual}"
-                )
-        for role, token in vars(special).items():
-            number = self._tokenizer.token_to_id(token.content)
-            if number is None:
-                raise ValueError(f"{role} {shown(token.content)} is not in the vocabulary")
-            if number not in self._tokenizer.get_added_tokens_decoder():
-                self._add(token, special=True, normalized=role != "pad_token")
-        self.unk_token_id = self._tokenizer.token_to_id(self.unk_token)
-        self.bos_token_id, self.eos_token_id, self.pad_token_id = map(
-            self._id, (self.bos_token, self.eos_token, self.pad_token)
+        self._add_numbered(added)
+        self.bos_token_id, self.eos_token_id, self.unk_token_id, self.pad_token_id = (
+            self._with_role(role, token, normalized=role != "pad_token") for role, token in vars(special).items()
         )
         self._tokenizer.post_processor = processors.RobertaProcessing(
             (self.eos_token, self.eos_token_id),
@@ -103,34 +87,10 @@ class CLIPTokenizer(TokenizerBase):
         """A text as the tokenizer sees it: composed, in lower case, with single spaces."""
         return str(self._tokenizer.normalizer.normalize_str(text))
 
-    def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without start and end tokens; ``</w>`` marks the last one of a word."""
-        return self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
-
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """The text of a row of ids: in lower case, with single spaces between words and punctuation."""
         text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=skip_special_tokens)
         return text.replace(WORD_END, " ").strip()
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the files that published checkpoints have, so that transformers reads them as well."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tokenizer.model.save(str(folder))
-        roles = ("bos_token", "eos_token", "unk_token", "pad_token")
-        special = {role: getattr(self, role) for role in roles}
-        write_json(folder / "special_tokens_map.json", special)
-        flags = Token.__dataclass_fields__
-        added = {
-            str(number): {flag: getattr(token, flag) for flag in flags}
-            for number, token in sorted(self._tokenizer.get_added_tokens_decoder().items())
-        }
-        config = special | {
-            "add_prefix_space": False,
-            "added_tokens_decoder": added,
-            "do_lower_case": True,
-            "errors": "replace",
-            "model_max_length": self.model_max_length,
-            "tokenizer_class": "CLIPTokenizer",
-        }
-        write_json(folder / "tokenizer_config.json", config)
+    def _own_settings(self) -> dict[str, object]:
+        return {"add_prefix_space": False, "do_lower_case": True, "errors": "replace"}

@@ -5,7 +5,7 @@ The `tokenizers` library does the work; a subclass sets it up.
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.files import write_json
+from ..utils.printable import shown
 from .config import Config
 from .hub import Source
 from .published_tokenizer import PublishedTokenizer
@@ -71,6 +73,32 @@ class TokenizerBase(PublishedTokenizer):
     @abstractmethod
     def read_folder(cls: type[T], folder: Path) -> T:
         """A tokenizer from the files in a folder."""
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files that published checkpoints have, so that transformers reads them as well."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_model(folder)
+        special, flags = self.special_tokens_map, Token.__dataclass_fields__
+        write_json(folder / "special_tokens_map.json", special)
+        config: dict[str, object] = {
+            **special,
+            "added_tokens_decoder": {
+                str(number): {flag: getattr(token, flag) for flag in flags}
+                for number, token in self.added_tokens_decoder.items()
+            },
+            "model_max_length": self.model_max_length,
+            "tokenizer_class": type(self).__name__.removesuffix("Fast"),
+        }
+        write_json(folder / "tokenizer_config.json", config | self._own_settings())
+
+    def _save_model(self, folder: Path) -> None:
+        """Write the vocabulary and the encoding."""
+        self._tokenizer.model.save(str(folder))
+
+    def _own_settings(self) -> dict[str, object]:
+        """The class's own entries in ``tokenizer_config.json``."""
+        return {}
 
     @overload
     def __call__(
@@ -271,6 +299,23 @@ class TokenizerBase(PublishedTokenizer):
             encoding.truncate(length - self._frame)
         return self._tokenizer.post_process(encoding)
 
+    def _add_numbered(self, tokens: Mapping[int, Token]) -> None:
+        """Add tokens, by the ids that they must get; those that are there already keep their places."""
+        added, known = sorted(tokens.items()), self._tokenizer.get_added_tokens_decoder()
+        self._add(*(token for number, token in added if _differs(token, known.get(number))), special=False)
+        for number, token in added:
+            if (actual := self._tokenizer.token_to_id(token.content)) != number:
+                raise ValueError(f"the added token {shown(token.content)} is to have id {number}, but has {actual}")
+
+    def _with_role(self, role: str, token: Token, normalized: bool | None = None) -> int:
+        """The id of a token with a role, which is recognised as a whole from now on."""
+        number: int | None = self._tokenizer.token_to_id(token.content)
+        if number is None:
+            raise ValueError(f"{role} {shown(token.content)} is not in the vocabulary")
+        if number not in self._tokenizer.get_added_tokens_decoder():
+            self._add(token, special=True, normalized=normalized)
+        return number
+
     def _add(self, *tokens: Token, special: bool, normalized: bool | None = None) -> None:
         """Make the tokenizer recognise each token as a whole anywhere in a text; the token's own flags win."""
         from tokenizers import AddedToken
@@ -285,6 +330,11 @@ class TokenizerBase(PublishedTokenizer):
         for is_special, group in groupby(added, key=lambda token: token.special):
             add = self._tokenizer.add_special_tokens if is_special else self._tokenizer.add_tokens
             add(list(group))
+
+
+def _differs(token: Token, known: "tokenizers.AddedToken | None") -> bool:
+    """Whether a token is unknown or its flags differ from the known one's."""
+    return known is None or any(value not in (None, getattr(known, name)) for name, value in asdict(token).items())
 
 
 def as_list(texts: str | Sequence[str]) -> list[str]:

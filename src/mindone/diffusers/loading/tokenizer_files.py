@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 WORD_END = "</w>"
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
-_START, _END = "<|startoftext|>", "<|endoftext|>"
+START, END = "<|startoftext|>", "<|endoftext|>"
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 Text = Annotated[str, Strict(), StringConstraints(min_length=1)]
 """Not empty, and valid Unicode, as pydantic requires of all strings."""
@@ -44,21 +45,27 @@ AnyToken = Annotated[Token, BeforeValidator(lambda spec: {"content": spec} if is
 class SpecialTokens:
     """The tokens with a role; by default CLIP's own."""
 
-    bos_token: AnyToken = Token(_START)
-    eos_token: AnyToken = Token(_END)
-    unk_token: AnyToken = Token(_END)
-    pad_token: AnyToken = Token(_END)
+    bos_token: AnyToken = Token(START)
+    eos_token: AnyToken = Token(END)
+    unk_token: AnyToken = Token(END)
+    pad_token: AnyToken = Token(END)
 
 
 @dataclass(frozen=True)
-class TokenizerFields:
-    """The fields of ``tokenizer_config.json``; ``special_tokens_map.json`` has the first four."""
+class TokenFields:
+    """The fields of all kinds of ``tokenizer_config.json``; ``special_tokens_map.json`` has the first four."""
 
     bos_token: AnyToken | None = None
     eos_token: AnyToken | None = None
     unk_token: AnyToken | None = None
     pad_token: AnyToken | None = None
     added_tokens_decoder: dict[Annotated[int, Field(ge=0, lt=2**24)], Token] | None = None
+
+
+@dataclass(frozen=True)
+class TokenizerFields(TokenFields):
+    """The fields of CLIP's."""
+
     model_max_length: Annotated[Real, Field(ge=2)] = 77
 
 
@@ -145,7 +152,7 @@ def _read(path: Path) -> TokenizerFields:
 
 
 def _roles(fields: TokenizerFields) -> dict[str, Token]:
-    roles = {role: getattr(fields, role) for role in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    roles = {role: getattr(fields, role) for role in ROLES}
     return {role: token for role, token in roles.items() if token is not None}
 
 

@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..tokenizer import CLIPTokenizer
-from ..tokenizer_files import WORD_END
+from ..tokenizer_files import END, START, WORD_END
 
 SIZE = 49_408
 """The tokens of the vocabulary, including start and end."""
-_START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
-def clip_tokenizer(pad_token: str = _END) -> CLIPTokenizer:
+def clip_tokenizer(pad_token: str = END) -> CLIPTokenizer:
     """The tokenizer of Stable Diffusion 1.x and of XL's first text encoder.
 
     Args:
@@ -30,7 +29,7 @@ def clip_tokenizer(pad_token: str = _END) -> CLIPTokenizer:
 def numbered(tokens: Iterable[str]) -> dict[str, int]:
     """The ids of a vocabulary of these tokens, between those of single letters and the start and end."""
     letters = _letters()
-    every = [*letters, *(letter + WORD_END for letter in letters), *tokens, _START, _END]
+    every = [*letters, *(letter + WORD_END for letter in letters), *tokens, START, END]
     return {token: number for number, token in enumerate(every)}
 
 
