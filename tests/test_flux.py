@@ -101,6 +101,9 @@ def test_each_branch_of_guidance_is_a_row_of_its_own(pipe):
 def test_a_negative_prompt_that_has_no_effect_is_said(pipe, caplog):
     draw(pipe, negative_prompt="blue")
     assert "negative_prompt has no effect at true_cfg_scale 1" in caplog.text
+    caplog.clear()
+    draw(pipe, negative_prompt_2="blue", true_cfg_scale=4.0)
+    assert caplog.messages == ["negative_prompt_2 has no effect without negative_prompt"]
 
 
 def test_the_run_says_its_scales(pipe):

@@ -31,6 +31,10 @@ SD_ERRORS = [
     ({"prompt_embeds": EMBEDS[0]}, r"prompt_embeds must have the shape \(prompts, tokens, channels\), got \(77, 16\)"),
     ({"prompt_embeds": EMBEDS[:, :9]}, "prompt_embeds has 9 tokens but the text encoder gives 77"),
     (
+        {"prompt": "a", "negative_prompt_embeds": EMBEDS[:, :9]},
+        "^negative_prompt_embeds has 9 tokens but the text encoder gives 77; pass prompt_embeds",
+    ),
+    (
         {"prompt": "a", "negative_prompt": "b", "negative_prompt_embeds": EMBEDS},
         "negative_prompt and negative_prompt_embeds were both given",
     ),
@@ -79,6 +83,10 @@ XL_ERRORS = [
         "negative_prompt_embeds and negative_pooled_prompt_embeds go together",
     ),
     (
+        {"prompt": "a", "negative_prompt_embeds": EMBEDS_XL[:, :9], "negative_pooled_prompt_embeds": POOLED},
+        "^negative_prompt_embeds has 9 tokens but the text encoder gives 77; pass prompt_embeds",
+    ),
+    (
         {"prompt_embeds": EMBEDS_XL, "pooled_prompt_embeds": POOLED[0]},
         r"pooled_prompt_embeds must have the shape \(1, channels\), got \(12,\)",
     ),
@@ -112,6 +120,27 @@ def xl():
 @pytest.mark.parametrize("arguments, message", SD_ERRORS)
 def test_stable_diffusion_call(arguments, message, sd, monkeypatch):
     assert_refused(sd, arguments, message, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"negative_prompt": "blue"}, "negative_prompt"),
+        ({"negative_prompt": ["", "blue"]}, "negative_prompt"),
+        ({"negative_prompt_2": "blue"}, "negative_prompt_2"),
+        ({"negative_prompt_embeds": EMBEDS_XL, "negative_pooled_prompt_embeds": POOLED}, "negative_prompt_embeds"),
+        ({"negative_prompt": ""}, None),
+    ],
+)
+@pytest.mark.parametrize("default", [False, True])
+def test_a_negative_prompt_without_guidance_is_said_to_have_no_effect(given, name, default, xl, monkeypatch, caplog):
+    """Also at the default scale of a distilled checkpoint, which suggests 0 in its ``generation_config.json``."""
+    monkeypatch.setattr(xl, "generation_config", {"guidance_scale": 0.0})
+    scale = {} if default else {"guidance_scale": 1.0}
+    count = len(given["negative_prompt"]) if isinstance(given.get("negative_prompt"), list) else 1
+    xl(["a"] * count, num_inference_steps=1, output_type="latent", **scale, **given)
+    why = f"at guidance_scale {scale.get('guidance_scale', 0.0):g}, without guidance"
+    assert caplog.messages == ([] if name is None else [f"{name} has no effect {why}"])
 
 
 @pytest.mark.parametrize("arguments, message", XL_ERRORS)

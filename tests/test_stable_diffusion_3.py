@@ -371,6 +371,10 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
             {"prompt": None, "prompt_embeds": EMBEDS, "pooled_prompt_embeds": POOLED},
             "prompt_embeds has 90 tokens but the text encoder gives 333",
         ),
+        (
+            {"negative_prompt_embeds": EMBEDS, "negative_pooled_prompt_embeds": POOLED},
+            "^negative_prompt_embeds has 90 tokens but the text encoder gives 333; pass prompt_embeds",
+        ),
         ({"mu": 1.0}, r"mu=1 is for schedulers with use_dynamic_shifting, and this .* has a fixed shift \(3"),
         ({"clip_skip": 9}, "clip_skip must be a whole number from 0 to 2, got 9"),
         ({"joint_attention_kwargs": 3}, "must be {'scale': number}, got 3"),

@@ -17,7 +17,7 @@ from mindone.diffusers.tune.likeness import Drawings, Likeness
 from mindone.diffusers.tune.options import Options
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
-from mindone.diffusers.tune.report import write_report
+from mindone.diffusers.tune.report import print_front, write_report
 from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, estimated, halve, on_front
 from mindone.diffusers.tune.stacks import Stacks
 from tiny_pipelines import PROMPT, checkpoint, let_time_tick, load
@@ -260,6 +260,16 @@ def test_a_goal_that_no_time_was_left_to_run_is_said_to_be_predicted():
     front = a_front()
     session._chosen(front, Options(speed_up=4))
     assert front.notes == ["No time was left to run these settings: their speed is predicted. More --budget helps."]
+
+
+def test_the_recommended_row_is_in_the_table_though_it_did_not_run_and_is_no_usual_one(tmp_path, capsys):
+    front = a_front(machine={"cpu": "Some CPU", "cores": 2, "system": "Linux"}, versions={"numpy": "1"})
+    front.rows.insert(2, Row(Settings(steps=16), 3.1, 2.6, 36.0))
+    chosen = {"profile.json": front.at(seconds=3.1)}
+    print_front(front, chosen, write_report(front, chosen, tmp_path, "mindone-diffusers tune"))
+    rows = [line.partition("dpm++")[0] for line in capsys.readouterr().out.splitlines() if "×" in line]
+    assert [row.strip() for row in rows] == ["baseline: 25", "20", "→ 16", "10", "5"]
+    assert "<code>profile.json</code>" in (tmp_path / "tune.html").read_text()
 
 
 @pytest.mark.parametrize("is_complete", [True, False])

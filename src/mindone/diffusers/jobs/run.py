@@ -321,8 +321,10 @@ def _ineffective(view: Pipeline, job: Job) -> list[str | None]:
 
 def _lost_negative(view: Pipeline, job: Job) -> str | None:
     """A warning about a negative prompt without effect; otherwise None."""
-    unguided = _unguided(view, job) if job.negative_prompt else ""
-    return f"negative_prompt has no effect {unguided}" if unguided else None
+    from ..pipelines.checks import lost_negative
+
+    why = _unguided(view, job) if job.negative_prompt else ""
+    return lost_negative("negative_prompt", why) if why else None
 
 
 def _unread_weights(view: Pipeline, job: Job) -> str | None:
@@ -346,14 +348,12 @@ def _unread_lora(job: Job) -> str | None:
 
 def _unguided(view: Pipeline, job: Job) -> str:
     """Why a job has no guidance away from a negative prompt; empty if it has."""
-    if view.family.true_guidance:
-        true = job.true_cfg_scale or 1.0
-        return "" if true > 1 else f"at true_cfg_scale {true:g}; above 1 it has"
-    scale = view.choose_guidance_scale(job.guidance_scale)
-    if scale <= 1:
-        return f"at guidance_scale {scale:g}, without guidance"
-    is_distilled = not view.takes_negative_prompts or view.family.has_built_in_guidance(view.denoiser.config)
-    return "on a network with built-in guidance" if is_distilled else ""
+    from ..pipelines.checks import why_unguided
+
+    true = view.family.true_guidance
+    scale = (job.true_cfg_scale or 1.0) if true else view.choose_guidance_scale(job.guidance_scale)
+    is_distilled = not view.takes_negative_prompts
+    return why_unguided(view, scale) or ("on a network with built-in guidance" if is_distilled else "")
 
 
 def _for_task(pipe: Pipeline, job: Job) -> Pipeline:

@@ -393,6 +393,12 @@ class Arguments(
         steps = self.original_inference_steps
         return {} if steps is None else {"original_inference_steps": steps}
 
+    @property
+    def negatives(self) -> list[str]:
+        """The arguments with negative prompts: texts that are not empty, and embeddings."""
+        names = sorted(name for name in vars(self) if re.fullmatch(r"negative_prompt(_\d|_embeds)?", name))
+        return [name for name in names if _is_said(getattr(self, name))]
+
     def count_images(self) -> int:
         """The number of requested images.
 
@@ -402,6 +408,11 @@ class Arguments(
         embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
         further = {name: text for name, text in vars(self).items() if re.fullmatch(r"(negative_)?prompt_\d", name)}
         return checks.check_prompts(self.prompt, *embeds, **further) * self.num_images_per_prompt
+
+
+def _is_said(value: object) -> bool:
+    """Whether a negative prompt says anything: it is not None and has a text that is not empty."""
+    return any(value) if isinstance(value, list) else value is not None and (not isinstance(value, str) or value != "")
 
 
 # ---- reading a call --------------------------------------------------------------------------------------------------

@@ -96,13 +96,37 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
     return list(text) if isinstance(text, list) else [text or ""] * count
 
 
-def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
-    """Check that given embeddings and those of a negative text have equally many tokens."""
-    if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:
-        raise ValueError(
-            f"prompt_embeds has {prompt_embeds.shape[1]} tokens but the text encoder gives "
-            f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
-        )
+def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array, is_negative_given: bool) -> None:
+    """Check that given embeddings, the negative ones or the others, have as many tokens as those of the other text."""
+    pair = [("prompt_embeds", prompt_embeds.shape[1]), ("negative_prompt_embeds", negative_prompt_embeds.shape[1])]
+    (given, own), (other, read) = reversed(pair) if is_negative_given else pair
+    if own != read:
+        raise ValueError(f"{given} has {own} tokens but the text encoder gives {read}; pass {other} of that length too")
+
+
+def why_unguided(pipe: Parts, scale: float, picture: float | None = None) -> str:
+    """Why a run has no guidance away from a negative prompt; empty if it has.
+
+    Args:
+        pipe: the pipeline.
+        scale: the weight of the prompt against the negative one: ``guidance_scale``, or ``true_cfg_scale`` where the
+            family has one.
+        picture: the weight of a picture to edit, which must be at least 1.
+    """
+    family = pipe.family
+    if not scale > 1:
+        if family.true_guidance:
+            return f"at true_cfg_scale {scale:g}; above 1 it has"
+        return f"at guidance_scale {scale:g}, without guidance"
+    if picture is not None and picture < 1:
+        return f"at image_guidance_scale {picture:g}, without guidance"
+    is_built_in = not family.true_guidance and family.has_built_in_guidance(pipe.denoiser.config)
+    return "on a network with built-in guidance" if is_built_in else ""
+
+
+def lost_negative(name: str, why: str) -> str:
+    """The warning about a negative prompt, the argument ``name``, in a run without guidance."""
+    return f"{name} has no effect {why}"
 
 
 def check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:

@@ -86,8 +86,8 @@ class Flux(PublishedPipeline):
         check_embeds(self, call)
         refuse_pictures(self, call)
         self._check_widths()
-        if call.has_negative and call.true_cfg_scale <= 1:
-            logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; set it above 1")
+        if call.negative_prompt_2 and not call.has_negative:
+            logger.warning(checks.lost_negative("negative_prompt_2", "without negative_prompt"))
 
     def _check_widths(self) -> None:
         """Check that the text encoders match the transformer."""

@@ -119,6 +119,11 @@ class FluxArguments(
         return self.negative_prompt is not None or self.negative_prompt_embeds is not None
 
     @property
+    def negatives(self) -> list[str]:
+        """See `Arguments`: as published, a second negative prompt counts only beside a first."""
+        return super().negatives if self.has_negative else []
+
+    @property
     def guidance(self) -> tuple[float | None, float, Interval, float | None]:
         """See `Arguments`: the network reads the built-in scale."""
         return self.true_cfg_scale if self.has_negative else 1.0, 0.0, self.guidance_interval, None

@@ -117,6 +117,7 @@ def encode_texts(
         clip_skip: the number of layers to skip for the prompts.
         at_once: read both in one batch if possible, so that a large text encoder reads its weights once.
     """
+    is_negative_given = negative is not None and negative.embeds is not None
     if at_once and negative is not None and prompts.embeds is None and negative.embeds is None and not clip_skip:
         count = len(prompts.texts[0])
         both = read([[*a, *b] for a, b in zip(prompts.texts, negative.texts)], 0)
@@ -125,7 +126,7 @@ def encode_texts(
     if negative is None:
         return embeds, pooled, None, None
     negative_embeds, negative_pooled = negative.encoded(engine, read, images)
-    checks.check_lengths(embeds, negative_embeds)
+    checks.check_lengths(embeds, negative_embeds, is_negative_given)
     return embeds, pooled, negative_embeds, negative_pooled
 
 

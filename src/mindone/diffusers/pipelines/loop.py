@@ -146,10 +146,7 @@ class Run:
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Whether there is guidance at all: a scale above 1 and a network without built-in guidance.
-
-        If a picture has its own scale, that must be at least 1.
-        """
+        """Whether there is guidance: a scale above 1, a picture's own at least 1, and none built into the network."""
         picture = self.settings.image_guidance_scale
         strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
         family = self.pipe.family

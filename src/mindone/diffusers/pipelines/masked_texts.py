@@ -80,7 +80,7 @@ def encode_texts(
     if negative is None:
         return embeds, mask, None, None
     read = _read(pipe, negative, count)
-    checks.check_lengths(embeds, read[0])
+    checks.check_lengths(embeds, read[0], negative.embeds is not None)
     negative_embeds, negative_mask = (repeat_each(engine, x, images) for x in read)
     return embeds, mask, negative_embeds, negative_mask
 

@@ -76,9 +76,8 @@ class StableDiffusion(PublishedPipeline):
     ) -> tuple[Array, Array | None]:
         """Text embeddings of the prompts and, with guidance, of the negative prompts (else None).
 
-        Both are the engine's arrays, (prompts · num_images_per_prompt, tokens, channels), with images of one prompt
-        adjacent. Given embeddings are only repeated. ``clip_skip`` is the number of last layers of the text encoder to
-        skip, only for the prompts. ``device`` is accepted for published scripts and ignored.
+        Both are the engine's arrays, (prompts · num_images_per_prompt, tokens, channels), images of one prompt adjacent.
+        ``clip_skip`` is how many last layers to skip for the prompts; ``device`` is for published scripts and ignored.
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         if self.text_encoder is not None:
@@ -88,9 +87,11 @@ class StableDiffusion(PublishedPipeline):
             prompt_embeds, negative_prompt_embeds = both[:count], both[count:]
         if prompt_embeds is None:
             prompt_embeds = self._encode(checks.as_list(prompt, count), clip_skip or 0)
+            if do_classifier_free_guidance and negative_prompt_embeds is not None:
+                checks.check_lengths(prompt_embeds, negative_prompt_embeds, is_negative_given=True)
         if do_classifier_free_guidance and negative_prompt_embeds is None:
             negative_prompt_embeds = self._encode(checks.as_list(negative_prompt, count))
-            checks.check_lengths(prompt_embeds, negative_prompt_embeds)
+            checks.check_lengths(prompt_embeds, negative_prompt_embeds, is_negative_given=False)
         embeds = repeat_each(self.engine, self.engine.asarray(prompt_embeds), num_images_per_prompt)
         if not do_classifier_free_guidance or negative_prompt_embeds is None:
             return embeds, None

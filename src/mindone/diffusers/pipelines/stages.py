@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from ..engines import Array
 from ..models.autoencoder import Autoencoder, Floats, decode_images
 from ..models.base import Model
+from ..utils import logging
 from ..utils.images import to_pil
 from ..utils.outputs import BaseOutput
 from . import checks
@@ -21,6 +22,8 @@ from .published import PublishedPipeline
 from .safety import blacken_unsafe
 from .signatures import documented
 from .starts import Shape, Start, latents_shape
+
+logger = logging.get_logger(__name__)
 
 P = ParamSpec("P")
 O = TypeVar("O", bound=BaseOutput)  # noqa: E741
@@ -67,6 +70,8 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
         pipe.applied.at_size(height, width)
     guides = start.guides(pipe)
     with weighed, pipe.begin(*call.guidance) as run:
+        if not run.do_classifier_free_guidance and call.negatives:
+            logger.warning(_lost_negative(run, call.negatives[0]))
         lay_out_steps(run, call, start, pipe.family.latents.tokens(height, width))
         for guide in guides:
             guide.check(run, images, height, width)
@@ -125,6 +130,13 @@ def stage_over(pipe: Pipeline, keep: Collection[str] = ()) -> None:
             component.release()
         elif component.is_big:
             component.graphs.rest()
+
+
+def _lost_negative(run: Run, name: str) -> str:
+    """The warning about a negative prompt, the argument ``name``, in a run without guidance."""
+    settings = run.settings
+    why = checks.why_unguided(run.pipe, settings.guidance_scale, settings.image_guidance_scale)
+    return checks.lost_negative(name, why)
 
 
 def _compile_decoder_ahead(run: Run, shape: Shape) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..jobs.profile import Evidence, Profile, Settings
@@ -180,10 +180,12 @@ class Front:
         reached = [each for each in factors if any(row.speed_up >= each * (1 - SLACK) for row in self.rows)]
         return {each: self.row_at(speed_up=each) for each in reached}
 
-
-def distinct(rows: Iterable[Row]) -> list[Row]:
-    """The rows without repeats: one row is often the best for several speed-ups."""
-    return list({id(row): row for row in rows}.values())
+    def shown(self, chosen: Collection[Settings], factors: Sequence[float] = MARKS) -> list[Row]:
+        """The rows of a table, the slowest first: the best for these speed-ups, those that ran, and the chosen ones."""
+        best = self.marks(factors).values()
+        others = [row for row in self.rows if row.measured_seconds is not None or row.settings in chosen]
+        distinct = {id(row): row for row in (*best, *others)}.values()
+        return sorted(distinct, key=lambda row: row.speed_up)
 
 
 def _closeness(row: Row) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from .. import bench
 from ..bench.page import data_address
 from ..jobs.profile import Settings
 from . import plot as plots
-from .front import MARKS, Front, Row, distinct
+from .front import MARKS, Front
 
 _FOLDER = Path(__file__).parent
 
@@ -27,12 +27,7 @@ def render(front: Front, command: str, chosen: Mapping[str, Settings]) -> str:
         command=command,
         plot=plots.plot(front),
         plots=plots,
-        shown=_shown(front),
+        shown=front.shown(chosen.values(), (1, 1.5, *MARKS, 24, 32)),
         style=style,
         file_of=lambda row: next((name for name, settings in chosen.items() if settings == row.settings), None),
     )
-
-
-def _shown(front: Front) -> list[Row]:
-    """The rows for the usual speed-ups, the slowest first."""
-    return distinct(front.marks((1, 1.5, *MARKS, 24, 32)).values())

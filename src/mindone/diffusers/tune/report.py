@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..jobs.profile import Profile
 from ..utils.files import atomic_write
-from .front import Front, Row, distinct
+from .front import Front, Row
 from .page import render
 
 JsonObject = dict[str, object]
@@ -62,7 +62,8 @@ def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, comm
 
 
 def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) -> None:
-    """Print the rows for the usual speed-ups, the chosen profiles, and the files."""
+    """Print the rows for the usual speed-ups, those that ran and the chosen ones, marked, then the chosen profiles and
+    the files."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 140)
@@ -75,9 +76,11 @@ def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) 
         *_times(front.baseline_seconds, front.measured_baseline_seconds),
         "1.0×",
     )
-    shown = distinct([*front.marks().values(), *(row for row in front.rows if row.measured_seconds)])
-    for row in sorted(shown, key=lambda row: row.speed_up):
-        table.add_row(escape(row.settings.words), *row_words(row))
+    settings = [profile.settings for profile in chosen.values()]
+    for row in front.shown(settings):
+        is_chosen = row.settings in settings
+        words = f"→ {row.settings.words}" if is_chosen else row.settings.words
+        table.add_row(escape(words), *row_words(row), style="bold" if is_chosen else None)
     console.print(table)
     for note in front.notes:
         console.print(escape(note), style="yellow", highlight=False)
