@@ -76,7 +76,7 @@ class StableDiffusion(PublishedPipeline):
     ) -> tuple[Array, Array | None]:
         """Text embeddings of the prompts and, with guidance, of the negative prompts (else None).
 
-        Both are the engine's arrays, (prompts · num_images_per_prompt, tokens, channels), images of one prompt adjacent.
+        Both are the engine's arrays, (prompts · num_images_per_prompt, tokens, channels), one prompt's images adjacent.
         ``clip_skip`` is how many last layers to skip for the prompts; ``device`` is for published scripts and ignored.
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
