@@ -98,7 +98,7 @@ def test_alpha_tells_its_transformer_the_size_that_is_generated(alpha):
 
 def test_texts_are_cleaned_where_that_can_be_and_is_not_forbidden(sigma, monkeypatch):
     monkeypatch.setattr(captions, "is_there", lambda package: True)
-    monkeypatch.setattr("mindone.diffusers.families.pixart.prompts.cleaned", lambda text: "a cat")
+    monkeypatch.setattr("mindone.diffusers.families.masked_texts.cleaned", lambda text: "a cat")
     few = {"num_inference_steps": 1, "guidance_scale": 1.0}
     cat, other = (draw(sigma, prompt=text, clean_caption=False, **few) for text in ("a cat", "mars"))
     for asked, expected in ((None, cat), (True, cat), (False, other)):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..engines import Array, Engine
 from ..loading.lost_texts import lost_part, warn_of
 from .components import LanguageModel, TextTokenizer
+from .masked_texts import filled
 
 MOST_TOKENS = 512
 """The most tokens of a text in published pipelines whose denoisers attend to padding like words."""
@@ -36,12 +37,8 @@ def padded_to(
         length: the number of tokens to read, including the end.
     """
     warn_of(lost(tokenizer, row, length) for row in rows)
-    ids = np.full((len(rows), length), tokenizer.pad_token_id, np.int64)
-    mask = np.zeros((len(rows), length), np.float32)
-    for i, row in enumerate(rows):
-        kept = row if len(row) <= length else [*row[: length - 1], row[-1]]
-        ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
-    return ids, mask
+    kept = [row if len(row) <= length else [*row[: length - 1], row[-1]] for row in rows]
+    return filled(kept, length, tokenizer.pad_token_id)
 
 
 def lost(tokenizer: TextTokenizer, ids: Sequence[int], length: int) -> str | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ..families.t5_texts import MOST_TOKENS
 from . import checks
 from .calls import Sigmas, Steps, argument
+from .picture_calls import PictureArguments
+from .xl_calls import Negative2, PooledEmbeds, Prompt2
 
 
 def check_length(name: str, value: int) -> None:
@@ -46,3 +48,13 @@ class LongTexts:
 @dataclass(frozen=True)
 class FlowSteps(Sigmas, Steps):
     """A number of steps, or your own noise levels."""
+
+
+@dataclass(frozen=True)
+class FlowArguments(LongTexts, JointAttention, PooledEmbeds, Negative2, Prompt2, PictureArguments):
+    """The arguments of a call of any task."""
+
+    @property
+    def adapter_options(self) -> Mapping[str, object] | None:
+        """See `Arguments`."""
+        return self.joint_attention_kwargs

@@ -19,9 +19,9 @@ from .calls import (
     Size,
     argument,
 )
-from .flow_calls import FlowSteps, JointAttention, LongTexts, check_given
+from .flow_calls import FlowArguments, FlowSteps, JointAttention, LongTexts, check_given
 from .loop import Interval
-from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, PictureArguments, Strength
+from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, Strength
 from .xl_calls import Negative2, NegativePooled, Pooled, Prompt2
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
@@ -100,17 +100,7 @@ class FluxMaskCall(Fill, FluxEnding, Strength, Crop, Size, MaskedLatents, Mask, 
 
 
 @dataclass(frozen=True)
-class FluxArguments(
-    LongTexts,
-    JointAttention,
-    NegativePicturePrompts,
-    NegativePooled,
-    Pooled,
-    TrueGuidance,
-    Negative2,
-    Prompt2,
-    PictureArguments,
-):
+class FluxArguments(NegativePicturePrompts, TrueGuidance, FlowArguments):
     """The arguments of a call of any task."""
 
     @property
@@ -127,8 +117,3 @@ class FluxArguments(
     def guidance(self) -> tuple[float | None, float, Interval, float | None]:
         """See `Arguments`: the network reads the built-in scale."""
         return self.true_cfg_scale if self.has_negative else 1.0, 0.0, self.guidance_interval, None
-
-    @property
-    def adapter_options(self) -> dict[str, object] | None:
-        """See `Arguments`."""
-        return None if self.joint_attention_kwargs is None else dict(self.joint_attention_kwargs)

@@ -1,12 +1,13 @@
 """Shared parts of pipelines whose denoisers read a text's tokens and also its pooled embedding."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..engines import Array, Engine
 from . import checks
 from .calls import Arguments, Texts
 from .capabilities import check_image_prompts
+from .flow_calls import FlowArguments
 from .loop import Run, repeat_each
 from .pipeline import Pipeline
 
@@ -21,27 +22,7 @@ Encoded: TypeAlias = tuple[Array, Array, Array | None, Array | None]
 """Embeddings and pooled texts of the prompts, then those of the negative prompts, None without guidance."""
 
 
-class GivenTexts(Protocol):
-    """The embeddings of a call, in place of texts."""
-
-    @property
-    def prompt_embeds(self) -> Array | None:
-        """The tokens of the prompts."""
-
-    @property
-    def pooled_prompt_embeds(self) -> Array | None:
-        """The pooled prompts."""
-
-    @property
-    def negative_prompt_embeds(self) -> Array | None:
-        """The same of the negative prompts."""
-
-    @property
-    def negative_pooled_prompt_embeds(self) -> Array | None:
-        """The same of the negative prompts."""
-
-
-def check_embeds(pipe: Pipeline, call: GivenTexts) -> None:
+def check_embeds(pipe: Pipeline, call: FlowArguments) -> None:
     """Check that embeddings come with their pooled ones and have the denoiser's channels.
 
     Raises:

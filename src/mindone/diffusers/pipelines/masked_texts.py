@@ -1,10 +1,10 @@
 """Texts with a mask that marks their padding, for the denoisers of PixArt and Sana."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-from ..engines import Array, Engine
+from ..engines import Array
 from ..families.components import TextTokenizer
+from ..families.masked_texts import TextReading
 from . import checks
 from .calls import Texts
 from .loop import Run, repeat_each
@@ -13,18 +13,6 @@ from .parts import Parts
 
 CALLBACK_TENSORS = ("latents", "prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds")
 """The tensors that a step callback may get and replace."""
-
-
-class TextReading(Protocol):
-    """How to read texts: the prefix of each, how many tokens to keep, and whether to clean them first."""
-
-    def encode(
-        self, engine: Engine, network: Any, tokenizer: TextTokenizer, texts: Sequence[str]
-    ) -> tuple[Array, Array]:
-        """The embeddings of texts, (texts, tokens, channels), and their mask, 1 for words and 0 for padding."""
-
-    def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
-        """A sentence that quotes the part of a text that is cut off, if any."""
 
 
 class Given(NamedTuple):

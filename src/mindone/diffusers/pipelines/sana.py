@@ -53,7 +53,7 @@ class SanaPipeline(PublishedPipeline):
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
         """See `Pipeline`."""
-        return unread(self.tokenizer, (Reading(INSTRUCTION), prompt), (Reading(), negative_prompt))
+        return unread(self.tokenizer, (Reading(instruction=INSTRUCTION), prompt), (Reading(), negative_prompt))
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their masks, and a transformer of the right kind."""
@@ -90,8 +90,8 @@ class SanaPipeline(PublishedPipeline):
         rest, negative = (max_sequence_length, clean_caption), None
         if do_classifier_free_guidance:
             given = negative_prompt_embeds, negative_prompt_attention_mask
-            negative = Given(negative_prompt, *given, Reading(None, *rest))
-        reading = Reading(complex_human_instruction, *rest)
+            negative = Given(negative_prompt, *given, Reading(*rest))
+        reading = Reading(*rest, complex_human_instruction)
         prompts = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
         return encode_texts(self, prompts, negative, num_images_per_prompt)
 
@@ -102,7 +102,7 @@ class SanaPipeline(PublishedPipeline):
         """
         assert isinstance(call, SanaArguments)
         rest = call.max_sequence_length, bool(call.clean_caption)
-        condition(run, call, Reading(call.complex_human_instruction, *rest), Reading(None, *rest))
+        condition(run, call, Reading(*rest, call.complex_human_instruction), Reading(*rest))
 
     __call__ = published(SanaCall, BinnedNoise, ImagePipelineOutput)
 
@@ -127,7 +127,7 @@ class SanaSprint(PublishedPipeline):
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
         """See `Pipeline`."""
-        return unread(self.tokenizer, (Reading(INSTRUCTION), prompt))
+        return unread(self.tokenizer, (Reading(instruction=INSTRUCTION), prompt))
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their mask, a transformer of the right kind, and steps that it can take."""
@@ -168,7 +168,7 @@ class SanaSprint(PublishedPipeline):
         lora_scale: float | None = None,
     ) -> tuple[Array, Array]:
         """Embeddings and mask of the prompts; see `SanaPipeline.encode_prompt`."""
-        reading = Reading(complex_human_instruction, max_sequence_length, clean_caption)
+        reading = Reading(max_sequence_length, clean_caption, complex_human_instruction)
         given = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
         return encode_texts(self, given, None, num_images_per_prompt)[:2]
 
@@ -176,7 +176,7 @@ class SanaSprint(PublishedPipeline):
         """Give the run its network's conditions: the text, its mask, and the guidance scale."""
         assert isinstance(call, SprintArguments)
         clean = bool(call.clean_caption)
-        condition(run, call, Reading(call.complex_human_instruction, call.max_sequence_length, clean), None)
+        condition(run, call, Reading(call.max_sequence_length, clean, call.complex_human_instruction), None)
         scale = run.settings.guidance_scale * float(self.denoiser.config["guidance_embeds_scale"])
         rows = run.tensors["prompt_embeds"].shape[0]
         run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale, np.float32))

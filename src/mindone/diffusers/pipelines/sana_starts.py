@@ -6,13 +6,12 @@ import numpy as np
 
 from ..models.autoencoder import Floats
 from ..schedulers.base import draw_noise
-from . import checks
 from .binned_starts import BinnedNoise
 from .image_starts import encoded, pictures_of_size, repeat_rows
 from .loop import Run
 from .pipeline import Pipeline
 from .spans import keep_last_rounded_up
-from .starts import Shape, check_plain_network, latents_shape
+from .starts import Shape
 
 
 class ArcNoise(BinnedNoise):
@@ -36,10 +35,7 @@ class ArcImage(ArcNoise):
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
         """See `Start`."""
-        check_plain_network(pipe)
-        height, width = self.size(pipe)
-        checks.check_size(pipe, height, width)
-        checks.check_latents(self.call.latents, latents_shape(pipe, images, height, width))
+        height, width = super().check(pipe, images)
         advice = ", and use_resolution_binning=False for a size other than the trained ones"
         self.pixels = pictures_of_size(pipe, self.call.image, images, height, width, advice)
         return height, width

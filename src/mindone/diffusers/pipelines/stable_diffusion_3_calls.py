@@ -1,6 +1,6 @@
 """The arguments of Stable Diffusion 3's calls: groups and tasks; see `calls`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import checks
@@ -23,8 +23,8 @@ from .calls import (
     Texts,
     argument,
 )
-from .flow_calls import FlowSteps, JointAttention, LongTexts, check_given
-from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, PictureArguments, Strength
+from .flow_calls import FlowArguments, FlowSteps, JointAttention, LongTexts, check_given
+from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, Strength
 from .xl_calls import Negative2, PooledEmbeds, Prompt2
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
@@ -141,24 +141,8 @@ class SD3MaskCall(
 
 
 @dataclass(frozen=True)
-class SD3Arguments(
-    Shift,
-    SkipLayers,
-    LongTexts,
-    JointAttention,
-    PooledEmbeds,
-    Negative3,
-    Prompt3,
-    Negative2,
-    Prompt2,
-    PictureArguments,
-):
+class SD3Arguments(Shift, SkipLayers, Negative3, Prompt3, FlowArguments):
     """The arguments of a call of any task."""
-
-    @property
-    def adapter_options(self) -> Mapping[str, object] | None:
-        """See `Arguments`."""
-        return self.joint_attention_kwargs
 
     @property
     def layout_options(self) -> dict[str, object]:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...engines import Array, Engine
 from ...loading.lost_texts import lost_part, warn_of
-from ..captions import cleaned
 from ..components import CausalTextEncoder, TextTokenizer
+from ..masked_texts import TextReading, filled
 
 INSTRUCTION = (
     "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions suitable for image "
@@ -31,12 +30,11 @@ INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How to read texts: the instruction before each, how many tokens to keep, and whether to clean them first."""
+class Reading(TextReading):
+    """Gemma reads a start token, the lines of an instruction, if any, and the beginning of a text."""
 
-    instruction: Sequence[str] | None = None
     length: int = 300
-    clean: bool = False
+    instruction: Sequence[str] | None = None
 
     @property
     def prefix(self) -> str:
@@ -47,54 +45,31 @@ class Reading:
         """The number of tokens to read: the instruction's, and ``length`` for a text, including its start."""
         return len(tokenizer.encode(self.prefix)) + self.length - 2 if self.prefix else self.length
 
-    def ids(self, tokenizer: TextTokenizer, text: str) -> list[int]:
-        """All tokens of a text, after a start and the instruction."""
-        return tokenizer.encode(self.prefix + (cleaned(text) if self.clean else text.lower().strip()))
-
     def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
-        """A sentence that names the part of a text that is cut, where one is."""
-        return self._lost(tokenizer, self.ids(tokenizer, text))
+        """See `TextReading`."""
+        return self._lost(tokenizer, self.ids(tokenizer, text, self.prefix))
 
-    def rows(
-        self, tokenizer: TextTokenizer, texts: Sequence[str], most: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; longer texts are cut.
+    def encode(
+        self, engine: Engine, network: CausalTextEncoder, tokenizer: TextTokenizer, texts: Sequence[str]
+    ) -> tuple[Array, Array]:
+        """See `TextReading`; the embeddings are those of the start and of the last ``length`` - 1 tokens.
 
-        Raises:
-            ValueError: more tokens are requested than the ``most`` that the text encoder reads.
+        The instruction's own tokens are dropped after they have influenced the text's.
         """
-        room = self.room(tokenizer)
+        room, most = self.room(tokenizer), network.most_tokens
         if room > most:
             raise ValueError(
                 f"max_sequence_length={self.length} exceeds the text encoder's limit of {most} tokens with "
                 "the instruction"
             )
-        rows = [self.ids(tokenizer, text) for text in texts]
+        rows = [self.ids(tokenizer, text, self.prefix) for text in texts]
         warn_of(self._lost(tokenizer, row) for row in rows)
-        ids = np.full((len(rows), room), tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(rows), room), np.float32)
-        for i, row in enumerate(rows):
-            kept = row[:room]
-            ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
-        return ids, mask
-
-    def encode(
-        self, engine: Engine, network: CausalTextEncoder, tokenizer: TextTokenizer, texts: Sequence[str]
-    ) -> tuple[Array, Array]:
-        """The denoiser's inputs from texts: hidden states (texts, length, channels), and the mask.
-
-        They are those of the start and of the last ``length`` - 1 tokens; the instruction's own tokens are dropped
-        after they have influenced the text's.
-
-        Raises:
-            ValueError: an id is not in the encoder's vocabulary.
-        """
-        ids, mask = self.rows(tokenizer, texts, network.most_tokens)
+        ids, mask = filled([row[:room] for row in rows], room, tokenizer.pad_token_id)
         beginning = tokenizer.encode(self.prefix) if self.prefix else ()
         hidden = network.encode_with(engine, ids, mask, beginning)
-        if ids.shape[1] == self.length:
+        if room == self.length:
             return hidden, engine.asarray(mask)
-        first = ids.shape[1] - self.length + 1
+        first = room - self.length + 1
         kept = engine.concat([hidden[:, :1], hidden[:, first:]], axis=1)
         return kept, engine.asarray(np.concatenate([mask[:, :1], mask[:, first:]], axis=1))
 
