@@ -62,7 +62,7 @@ class Manifest:
         self._output, self._log = output, output.open_log(NAME)
         self.records: dict[str, Record] = {}
         try:
-            for number, line in enumerate(self._log.text().split("\n"), 1):
+            for number, line in enumerate(self._log.text.split("\n"), 1):
                 if line:
                     record = _record(line, f"{output}/{NAME}, line {number}")
                     self.records[record.id] = record

@@ -9,7 +9,7 @@ import time
 import uuid
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import TypeAlias
 
 from ..utils.extras import needs
 from ..utils.files import atomic_write, check_folder, decoded, shortened
@@ -29,53 +29,6 @@ _SHARE_OF_WRITING = 0.05
 """A log is rewritten once writing takes less than this fraction of the time since the last write."""
 
 
-class Log(Protocol):
-    """A text file that grows line by line."""
-
-    def text(self) -> str:
-        """Its content in whole lines, without one left half-written by a killed process."""
-
-    def add(self, line: str) -> None:
-        """Add a line, durably."""
-
-    def close(self) -> None:
-        """Make sure that all of it is stored."""
-
-
-class Output(Protocol):
-    """A folder, wherever it is."""
-
-    is_local: bool
-    """Whether reading its files costs little."""
-
-    def names(self) -> set[str]:
-        """The names of the files in it."""
-
-    def read(self, name: str) -> bytes:
-        """A file's content."""
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, completely or not at all."""
-
-    def open_log(self, name: str) -> Log:
-        """The text file of this name, created if missing."""
-
-    def __str__(self) -> str: ...
-
-
-def open_output(address: str | os.PathLike[str]) -> Output:
-    """The folder of this name, created if missing, or that of an fsspec URL such as ``s3://bucket/images``.
-
-    Raises:
-        OSError: it is not writable.
-        ImportError: fsspec, or the driver for a URL's storage, is not installed.
-    """
-    text = os.fspath(address)
-    if "://" not in text:
-        return LocalFolder(Path(text))
-    return RemoteFolder(text)
-
-
 class LocalFolder:
     """A folder on this machine. Opening its log clears away files left half-written by a killed process.
 
@@ -84,6 +37,7 @@ class LocalFolder:
     """
 
     is_local = True
+    """Whether reading its files costs little."""
 
     def __init__(self, path: Path):
         check_folder(path)
@@ -91,22 +45,22 @@ class LocalFolder:
         self.path = path
 
     def names(self) -> set[str]:
-        """See `Output`."""
+        """The names of the files in it."""
         with os.scandir(self.path) as entries:
             return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
 
     def read(self, name: str) -> bytes:
-        """See `Output`."""
+        """A file's content."""
         with os.fdopen(_opened_regular(self.path / name, os.O_RDONLY), "rb") as file:
             return file.read()
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Output`."""
+        """Write a file, completely or not at all."""
         with atomic_write(self.path / name, follows_links=False) as file:
             file.write(content)
 
     def open_log(self, name: str) -> "LocalLog":
-        """See `Output`; raises BlockingIOError if another process has it open."""
+        """The text file of this name, created if missing; raises BlockingIOError if another process has it open."""
         log = LocalLog(self.path / name)
         for leftover in filter(LEFTOVER.fullmatch, self.names()):
             with contextlib.suppress(OSError):
@@ -149,19 +103,16 @@ class LocalLog:
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
         try:
-            self._text = decoded(whole, path, _MEND)
+            self.text = decoded(whole, path, _MEND)
+            """Its content in whole lines, without one left half-written by a killed process."""
         except ValueError:
             self._file.close()
             raise
         self._size = len(whole)
         self._file.truncate(self._size)
 
-    def text(self) -> str:
-        """See `Log`."""
-        return self._text
-
     def add(self, line: str) -> None:
-        """See `Log`. A line that does not fit on the disk is removed: otherwise the next one would continue it."""
+        """Add a line, durably. One that does not fit on the disk is removed: otherwise the next would continue it."""
         content = line.encode() + b"\n"
         try:
             written = 0
@@ -176,7 +127,7 @@ class LocalLog:
         self._size += len(content)
 
     def close(self) -> None:
-        """See `Log`."""
+        """Make sure that all of it is stored."""
         self._file.close()
 
 
@@ -192,7 +143,7 @@ class RemoteFolder:
         self._files.makedirs(self._root, exist_ok=True)
 
     def names(self) -> set[str]:
-        """See `Output`. An object store has no folders: one without files is not there."""
+        """See `LocalFolder`. An object store has no folders: one without files is not there."""
         try:
             paths = self._files.ls(self._root, detail=False, refresh=True)
         except FileNotFoundError:
@@ -200,11 +151,11 @@ class RemoteFolder:
         return {str(path).rsplit("/", 1)[-1] for path in paths}
 
     def read(self, name: str) -> bytes:
-        """See `Output`."""
+        """See `LocalFolder`."""
         return bytes(self._files.cat_file(self._path(name)))
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Output`."""
+        """See `LocalFolder`."""
         beside = self._path(f".{shortened(name, 100)}.{uuid.uuid4().hex}.part")
         try:
             self._files.pipe_file(beside, content)
@@ -215,7 +166,7 @@ class RemoteFolder:
             raise
 
     def open_log(self, name: str) -> "RemoteLog":
-        """See `Output`."""
+        """See `LocalFolder`."""
         for leftover in filter(LEFTOVER.fullmatch, self.names()):
             self._files.rm_file(self._path(leftover))
         return RemoteLog(self, name)
@@ -235,16 +186,12 @@ class RemoteLog:
 
     def __init__(self, folder: RemoteFolder, name: str):
         self._folder, self._name = folder, name
-        self._text = decoded(folder.read(name), f"{folder}/{name}", _MEND) if name in folder.names() else ""
-        self._lines: list[str] = [line for line in self._text.split("\n") if line]
+        self.text = decoded(folder.read(name), f"{folder}/{name}", _MEND) if name in folder.names() else ""
+        self._lines: list[str] = [line for line in self.text.split("\n") if line]
         self._is_written, self._written, self._took = True, time.monotonic(), 0.0
 
-    def text(self) -> str:
-        """See `Log`."""
-        return self._text
-
     def add(self, line: str) -> None:
-        """See `Log`; the line is stored some seconds later."""
+        """See `LocalLog`; the line is stored some seconds later."""
         self._lines.append(line)
         self._is_written = False
         since = time.monotonic() - self._written
@@ -252,7 +199,7 @@ class RemoteLog:
             self._write()
 
     def close(self) -> None:
-        """See `Log`."""
+        """See `LocalLog`."""
         if not self._is_written:
             self._write()
 
@@ -261,3 +208,20 @@ class RemoteLog:
         self._folder.write(self._name, "".join(f"{line}\n" for line in self._lines).encode())
         self._is_written, self._written = True, time.monotonic()
         self._took = self._written - began
+
+
+Output: TypeAlias = LocalFolder | RemoteFolder
+"""A folder, wherever it is."""
+
+
+def open_output(address: str | os.PathLike[str]) -> Output:
+    """The folder of this name, created if missing, or that of an fsspec URL such as ``s3://bucket/images``.
+
+    Raises:
+        OSError: it is not writable.
+        ImportError: fsspec, or the driver for a URL's storage, is not installed.
+    """
+    text = os.fspath(address)
+    if "://" not in text:
+        return LocalFolder(Path(text))
+    return RemoteFolder(text)

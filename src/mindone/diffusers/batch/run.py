@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..jobs import Job
 from ..utils.errors import in_one_line
@@ -18,15 +18,9 @@ from .outputs import Output, open_output
 from .queue import Queue, Result
 from .stopping import Stop
 
-
-class Runner(Protocol):
-    """Works through a queue."""
-
-    def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
-        """The results as they come, until the queue is empty or ``stop`` is true and no task is running."""
-
-    def close(self) -> None:
-        """Release its resources."""
+if TYPE_CHECKING:
+    from .on_ray import RayRunner
+    from .worker import Worker
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def run(jobs: Iterable[Job], output: str | os.PathLike[str], *, ray: str | None 
     return Summary(len(results) - len(failed), len(whole), len(jobs) - len(by_id), failed, stopped)
 
 
-def _runner(ray: str | None) -> Runner:
+def _runner(ray: str | None) -> Worker | RayRunner:
     if ray is None:
         from .worker import Worker
 
@@ -90,7 +84,7 @@ def _runner(ray: str | None) -> Runner:
 
 
 def _draw(
-    runner: Runner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
+    runner: Worker | RayRunner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
 ) -> list[Record]:
     """Generate and write: a file is written while the next image is generated, by one writer, with at most one image
     waiting."""
