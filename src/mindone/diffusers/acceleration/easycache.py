@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
-from .steps import Predictor, Run, Step, last_rows
+from .steps import Predictor, Run, Step, last_rows, magnitude, repeated
 
 if TYPE_CHECKING:
     from ..engines import Array
@@ -71,24 +71,18 @@ class EasyCache:
 
     def predict(self, latents: Array, step: Step) -> Array:
         """See `Predictor`."""
+        engine = self.run.engine
         sample = self.run.scheduler.scale_model_input(latents, step.timestep)
         rows = latents.shape[0] * (1 + self.run.guides(step))
         noise = None if self._noise is None else last_rows(self._noise, rows)
         if noise is not None and self._rate is not None and self.config.may_skip(step):
-            self._expected += self._rate * self._size(sample - self._sample_before) / self._size(noise)
+            self._expected += self._rate * magnitude(engine, sample - self._sample_before) / magnitude(engine, noise)
             if self._expected < self.config.threshold:
                 self._sample_before = sample
-                return noise + self._repeated(sample - self._sample_there, rows)
+                return noise + repeated(engine, sample - self._sample_there, rows)
         computed = self.inner.predict(latents, step)
         if noise is not None:
-            moved = self._size(sample - self._sample_there)
-            self._rate = self._size(computed - noise) / moved if moved else None
+            moved = magnitude(engine, sample - self._sample_there)
+            self._rate = magnitude(engine, computed - noise) / moved if moved else None
         self._noise, self._sample_there, self._sample_before, self._expected = computed, sample, sample, 0.0
         return computed
-
-    def _repeated(self, x: Array, rows: int) -> Array:
-        """Repeat one row per image to ``rows``: guidance's two halves see the same latents."""
-        return self.run.engine.concat([x] * (rows // x.shape[0]), axis=0)
-
-    def _size(self, x: Array) -> float:
-        return float(abs(self.run.engine.numpy(x)).mean())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..utils.arrays import several, single
 from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
-from .steps import Forward, Run, Step, last_rows
+from .steps import Forward, Run, Step, last_rows, magnitude, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ class FirstBlockCache:
         _, *seen = several(call(taps=self._head))
         streams = seen[len(seen) // 2 :]
         image = streams[0]
-        added = image - self._repeated(seen[0], image.shape[0])
+        added = image - repeated(self.engine, seen[0], image.shape[0])
         tail = self._tail_for(added)
         if tail is not None:
             ended = (image + tail, *(streams[1:] if self._ends_with_streams else ()))
@@ -100,15 +100,8 @@ class FirstBlockCache:
         before = None if self._added is None else last_rows(self._added, added.shape[0])
         if before is None or self._tail is None:
             return None
-        change = self._size(added - before) / self._size(before)
+        change = magnitude(self.engine, added - before) / magnitude(self.engine, before)
         return last_rows(self._tail, added.shape[0]) if change <= self.threshold else None
-
-    def _repeated(self, x: Array, rows: int) -> Array:
-        """Tokens repeated to the first block's rows: guidance's two halves see the same latents."""
-        return x if x.shape[0] == rows else self.engine.concat([x] * (rows // x.shape[0]), axis=0)
-
-    def _size(self, x: Array) -> float:
-        return float(abs(self.engine.numpy(x)).mean())
 
 
 def _of_streams(taps: Taps, streams: Sequence[Array]) -> Taps:

@@ -64,6 +64,16 @@ def last_rows(x: Array, rows: int) -> Array | None:
     return x if have == rows else x[have - rows :] if have > rows else None
 
 
+def repeated(engine: Engine, x: Array, rows: int) -> Array:
+    """``x`` repeated to this many rows: guidance's two halves see the same latents."""
+    return x if x.shape[0] == rows else engine.concat([x] * (rows // x.shape[0]), axis=0)
+
+
+def magnitude(engine: Engine, x: Array) -> float:
+    """The mean absolute value."""
+    return float(abs(engine.numpy(x)).mean())
+
+
 def with_latest(known: list[tuple[Step, Array]], step: Step, made: Array, most: int) -> list[tuple[Step, Array]]:
     """The predictions ``known`` from earlier steps plus the one ``made`` at this step, the last ``most`` of them.
 
