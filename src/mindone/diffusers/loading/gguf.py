@@ -37,17 +37,8 @@ MOST_READS = 400_000
 """The most values in a header: image models have thousands, a language model's vocabulary more."""
 MOST_DIMENSIONS = 4
 """The format's limit."""
-_PLAIN = {
-    "F32": "F32",
-    "F16": "F16",
-    "BF16": "BF16",
-    "F64": "F64",
-    "I8": "I8",
-    "I16": "I16",
-    "I32": "I32",
-    "I64": "I64",
-}
-"""The types without blocks, and their names in `StoredTensor`."""
+_PLAIN = ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")
+"""The types without blocks, which `StoredTensor` calls the same."""
 _SHAPES = "comfy.gguf.orig_shape."
 """The prefix of the keys where ComfyUI's converter stores the original shapes of tensors that it reshaped."""
 
@@ -172,7 +163,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
 
     def _tensor(self, entry: _Entry) -> StoredTensor:
         if entry.kind is None:
-            return StoredTensor(_PLAIN[entry.type], entry.shape, entry.data)
+            return StoredTensor(entry.type, entry.shape, entry.data)
         blocks = Blocks(entry.kind, entry.data, self._scratch)
         is_even = len(entry.shape) > 1 and math.prod(entry.shape[1:]) % entry.kind.group == 0
         return BlockTensor(blocks, entry.shape) if is_even else LaterTensor("F32", entry.shape, blocks.widened)
@@ -223,7 +214,7 @@ def _entry(path: Path, reader: GGUFReader, info: Any, begin: int, buffer: NDArra
         raise ValueError(f"{tensor} has the shape {shown(stored)}, which {kind.name} cannot have; fetch it again")
     size = math.prod(stored) // weights * nbytes
     first = begin + offset
-    if first + size > len(buffer) or (kind.name in _PLAIN and first % ITEM_BYTES[_PLAIN[kind.name]]):
+    if first + size > len(buffer) or (kind.name in _PLAIN and first % ITEM_BYTES[kind.name]):
         raise ValueError(
             f"{tensor}, {kind.name} of shape {shown(stored)}, is not all there: the file is cut off; fetch it again"
         )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ...loading.deferred import Deferred
-from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
+from ...loading.original.autoencoder import shifted_autoencoder
 from ...loading.original.clip import CLIP
 from ...loading.original.key_map import KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
@@ -161,14 +161,6 @@ def _reads_guidance(tensors: Tensors) -> bool:
 TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, ("FluxTransformer2DModel",))
 OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
 """Under our names already."""
-VAE = replace(
-    AUTOENCODER,
-    config=lambda tensors, release, _: {
-        **autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size),
-        "shift_factor": 0.1159,
-        "force_upcast": True,
-    },
-)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -236,7 +228,7 @@ ORIGINAL = OriginalLayout(
     denoiser="transformer",
     parts=(
         Part(_TRANSFORMER, "transformer", TRANSFORMER),
-        Part("vae.", "vae", VAE),
+        Part("vae.", "vae", shifted_autoencoder(0.1159)),
         Part("text_encoders.clip_l.transformer.", "text_encoder", CLIP),
         Part("text_encoders.t5xxl.transformer.", "text_encoder_2", T5),
     ),

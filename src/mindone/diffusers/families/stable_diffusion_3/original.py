@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...loading.deferred import Deferred
-from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
-from ...loading.original.clip import CLIP, projected_clip, text_config
+from ...loading.original.autoencoder import shifted_autoencoder
+from ...loading.original.clip import CLIP, is_open_clip, projected_clip, text_config
 from ...loading.original.key_map import KeyMap, indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
@@ -141,14 +141,6 @@ _CLASSES = ("SD3Transformer2DModel",)
 TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, _CLASSES)
 OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
 """Under our names already."""
-VAE = replace(
-    AUTOENCODER,
-    config=lambda tensors, release, _: {
-        **autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size),
-        "shift_factor": 0.0609,
-        "force_upcast": True,
-    },
-)
 
 
 # ---- text encoders ---------------------------------------------------------------------------------------------------
@@ -184,10 +176,6 @@ def _without_projection(tensors: Tensors) -> dict[str, StoredTensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("text_projection.")}
 
 
-def _is_open_clip(config: Mapping[str, object]) -> bool:
-    return config.get("hidden_act") == "gelu"
-
-
 FIRST_TEXT = replace(
     CLIP,
     ours=_first_text,
@@ -195,7 +183,7 @@ FIRST_TEXT = replace(
     config=lambda tensors, *_: text_config(tensors, open_clip=False),
 )
 SECOND_TEXT = replace(
-    CLIP, ours=projected_clip, config=lambda tensors, *_: text_config(tensors, open_clip=True), fits=_is_open_clip
+    CLIP, ours=projected_clip, config=lambda tensors, *_: text_config(tensors, open_clip=True), fits=is_open_clip
 )
 """OpenCLIP ViT-bigG/14, with the names and shapes of transformers."""
 
@@ -247,7 +235,7 @@ ORIGINAL = OriginalLayout(
     denoiser="transformer",
     parts=(
         Part(_TRANSFORMER, "transformer", TRANSFORMER),
-        Part("first_stage_model.", "vae", VAE),
+        Part("first_stage_model.", "vae", shifted_autoencoder(0.0609)),
         Part(f"{_TEXTS}clip_l.transformer.", "text_encoder", FIRST_TEXT),
         Part(f"{_TEXTS}clip_g.transformer.", "text_encoder_2", SECOND_TEXT),
         Part(f"{_TEXTS}t5xxl.transformer.", "text_encoder_3", T5),

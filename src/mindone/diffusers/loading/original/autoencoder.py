@@ -118,3 +118,15 @@ def _config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, 
 AUTOENCODER = NetworkLayout(_ours, _original, _config, ("AutoencoderKL",))
 OUR_AUTOENCODER = replace(AUTOENCODER, ours=lambda tensors: Weights(tensors).normalized("AutoencoderKL"))
 """For files that use our names already."""
+
+
+def shifted_autoencoder(shift_factor: float) -> NetworkLayout:
+    """An autoencoder whose latents are shifted before they are scaled, and whose values exceed float16."""
+    return replace(
+        AUTOENCODER,
+        config=lambda tensors, release, _: {
+            **autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size),
+            "shift_factor": shift_factor,
+            "force_upcast": True,
+        },
+    )

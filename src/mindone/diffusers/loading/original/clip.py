@@ -185,7 +185,8 @@ def _of_clip(tensors: Tensors) -> dict[str, StoredTensor]:
     return {n: tensor for n, tensor in found.items() if not (n.startswith(unused) and is_vit_h(found))}
 
 
-def _is_open_clip(config: Mapping[str, object]) -> bool:
+def is_open_clip(config: Mapping[str, object]) -> bool:
+    """Whether a text encoder's config is that of an OpenCLIP."""
     return config.get("hidden_act") == "gelu"
 
 
@@ -202,7 +203,7 @@ CLIP = NetworkLayout(
     lambda tensors: tensors,
     lambda tensors, *_: text_config(tensors, open_clip=is_vit_h(tensors)),
     _CLASSES,
-    lambda config: not _is_open_clip(config),
+    lambda config: not is_open_clip(config),
     VOCABULARY,
 )
 OPEN_CLIP = NetworkLayout(
@@ -210,7 +211,7 @@ OPEN_CLIP = NetworkLayout(
     to_open_clip,
     lambda tensors, *_: text_config(tensors, open_clip=True),
     _CLASSES,
-    _is_open_clip,
+    is_open_clip,
     VOCABULARY,
 )
 PENULTIMATE_OPEN_CLIP = replace(OPEN_CLIP, ours=partial(from_open_clip, penultimate=True))
