@@ -122,3 +122,12 @@ def test_what_is_compiled_counts_against_the_limit(catalogue):
     assert held_bytes(pipes[1]) > 1.8 * bare  # one graph of each network
     kept.get(jobs[1].pipeline_key)
     assert list(kept) == [jobs[1].pipeline_key]
+
+
+@pytest.mark.parametrize("precision, each", [("bf16", 2), ("f32", 4)])
+def test_a_cpu_without_16_bits_holds_weights_in_float32(precision, each, catalogue, monkeypatch):
+    monkeypatch.setattr("mindone.diffusers.engines.openvino.compiling.half_precision", lambda: precision)
+    monkeypatch.setattr("mindone.diffusers.engines.openvino.compiling._half_types", lambda: {precision})
+    pipe = load(job_of(catalogue, "a cat").changed(dtype="float16"))
+    networks = (pipe.unet, pipe.vae, pipe.text_encoder)
+    assert held_bytes(pipe) == each * sum(network.num_parameters() for network in networks)

@@ -90,6 +90,6 @@ def load_quietly(key: PipelineKey) -> Pipeline:
 
 
 def held_bytes(pipe: Pipeline) -> int:
-    """Bytes of a pipeline's weights in each network's compute dtype, once more for each compiled graph."""
-    networks = [each for each in pipe.components.values() if hasattr(each, "get_memory_footprint")]
-    return sum(network.get_memory_footprint() * (1 + len(network.graphs)) for network in networks)
+    """Bytes of a pipeline's weights as its engine packs them, once more for each compiled graph."""
+    networks = [each for each in pipe.components.values() if hasattr(each, "packed_bytes")]
+    return sum(network.packed_bytes(pipe.engine.name) * (1 + len(network.graphs)) for network in networks)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import mindspore as ms
 import numpy as np
 
-from ..engines.base import Parameter, is_grouped
+from ..engines.base import Parameter, is_grouped, is_quantized
 from ..engines.binding import bound
 from ..engines.cache import GraphCache
+from ..engines.precision import float_bytes
 from ..loading.configurable import Configurable
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import listed
@@ -24,11 +25,11 @@ _DEVICES = {"cpu": "CPU", "npu": "Ascend", "ascend": "Ascend"}
 
 
 def _held_bytes(parameter: Parameter, each: int) -> int:
-    """Of a parameter's values: ``each`` bytes, or their bits with a scale for a group."""
+    """Of a parameter's values: ``each`` bytes, or their bits with a scale for a group or a row."""
     count, values = int(np.prod(parameter.shape)), bound(parameter)
-    if not is_grouped(values):
-        return count * each
-    return count * values.bits // 8 + count // values.group_size * 4
+    if is_grouped(values):
+        return count * values.bits // 8 + count // values.group_size * 4
+    return count + values.shape[0] * 4 if is_quantized(values) else count * each
 
 
 class PublishedModel(Configurable):
@@ -103,8 +104,13 @@ class PublishedModel(Configurable):
         )
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
-        """The bytes of the parameters in the compute dtype, or by group as they are stored; it has no buffers."""
+        """The bytes of the parameters in the network's dtype, or in 4 or 8 bits as stored; it has no buffers."""
         return sum(_held_bytes(parameter, _BYTES[self.dtype]) for _, parameter in self.parameters_and_names())
+
+    def packed_bytes(self, engine: str) -> int:
+        """The bytes of the parameters as the named engine packs them; see `get_memory_footprint`."""
+        each = float_bytes(engine, self.dtype)
+        return sum(_held_bytes(parameter, each) for _, parameter in self.parameters_and_names())
 
     # ---- attention -----------------------------------------------------------------------------------------------
 
