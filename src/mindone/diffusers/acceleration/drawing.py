@@ -9,7 +9,7 @@ from .speedup import View
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..engines import Array, Engine
+    from ..engines import Array
 
 
 class Drawn(Protocol):
@@ -22,12 +22,6 @@ class Drawn(Protocol):
 
 class Drawing(View, Protocol):
     """A callable pipeline."""
-
-    engine: Engine
-
-    @property
-    def vae_scale_factor(self) -> int:
-        """Pixels per latent, along each side."""
 
     def set_progress_bar_config(self, **options: object) -> None:
         """Options of a call's progress bar."""

@@ -12,9 +12,10 @@ from ..loading.deferred import Deferred
 from ..loading.fields import naming
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..loading.original.carried import ENTRY, carry
-from ..loading.original.layout import SavedTokenizer, Tensors
+from ..loading.original.layout import Tensors
 from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file
+from ..loading.tokenizer_base import TokenizerBase
 from ..loading.weights import Weights, open_weights
 from ..utils.files import whole_folder, write_json
 from .files import SingleFile, open_single_file
@@ -107,7 +108,7 @@ def folder_to_file(
         raise ValueError(f"{source} has no denoising network with an original layout; supported: {known}")
     makers: dict[str, partial[StoredTensor]] = {}
     kinds = {}
-    own: dict[str, SavedTokenizer] = {}
+    own: dict[str, TokenizerBase] = {}
     for name in dict.fromkeys(part.component for part in layout.parts):
         if name in weights:
             with naming(folders[name]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..loading.config import write_config
 from ..loading.hub import MODEL_INDEX, SHARED_COMPONENTS
-from ..loading.original.layout import SavedTokenizer
+from ..loading.tokenizer_base import TokenizerBase
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.random_weights import write_random_network
@@ -40,7 +40,7 @@ class RandomCheckpoint:
     pipeline: str
     """The pipeline's class."""
     networks: Mapping[str, Network]
-    tokenizers: Mapping[str, Callable[[Values], SavedTokenizer]]
+    tokenizers: Mapping[str, Callable[[Values], TokenizerBase]]
     """For each a function that makes it for a text encoder of a config."""
     scheduler: Values
     tiny_vae: Values

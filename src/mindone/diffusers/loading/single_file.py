@@ -19,10 +19,11 @@ from .gguf import MAGIC, GGUFFile
 from .hub import MODEL_INDEX
 from .original.carried import ENTRY, unpack
 from .original.key_map import sides
-from .original.layout import OriginalLayout, Release, SavedTokenizer, Section, Tensors, layout_of
+from .original.layout import OriginalLayout, Release, Section, Tensors, layout_of
 from .original.training import PREDICTION_TYPES, ZERO_SNR, Training, read_training, training_of
 from .original.training_config import TrainingConfig, read_training_config
 from .safetensors import SafetensorsFile
+from .tokenizer_base import TokenizerBase
 from .weights import Weights
 
 
@@ -90,7 +91,7 @@ class SingleFile:
         index = read_config(self.config_folder, MODEL_INDEX)
         return options | {name: value for name, value in index.items() if isinstance(value, bool)}
 
-    def tokenizers(self) -> dict[str, SavedTokenizer]:
+    def tokenizers(self) -> dict[str, TokenizerBase]:
         """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for ``text_encoder_2``, and so on.
 
         Raises:
@@ -99,7 +100,7 @@ class SingleFile:
         encoders = [name for name in self.components if name.startswith("text_encoder")]
         return {name.replace("text_encoder", "tokenizer"): self.tokenizer(name) for name in encoders}
 
-    def tokenizer(self, text_encoder: str, size: object = None) -> SavedTokenizer:
+    def tokenizer(self, text_encoder: str, size: object = None) -> TokenizerBase:
         """A text encoder's tokenizer: the one in the ``config`` folder, or the published one.
 
         Args:

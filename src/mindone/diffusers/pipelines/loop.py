@@ -30,7 +30,7 @@ from ..families.components import Denoiser
 from ..families.registry import load
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
-from ..schedulers.parameterization import Parameterization, Plain
+from ..schedulers.parameterization import Parameterization
 from ..schedulers.schedules import even_levels, shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
@@ -114,7 +114,7 @@ class Run:
     def terms(self) -> Parameterization:
         """Translates between the scheduler and the network."""
         path = self.pipe.family.parameterization
-        kind: type[Parameterization] = Plain if path is None else load(path)
+        kind: type[Parameterization] = Parameterization if path is None else load(path)
         return kind(self.scheduler, self.denoiser.config)
 
     def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Outputs:

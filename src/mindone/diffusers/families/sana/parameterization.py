@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from ...schedulers.base import Array, Scheduler
-from ...schedulers.parameterization import Plain, WithoutVariance
+from ...schedulers.parameterization import Parameterization, WithoutVariance
 
 
 class Velocity(WithoutVariance):
@@ -22,7 +22,7 @@ class Velocity(WithoutVariance):
         return sample, time * self.time_scale
 
 
-class TrigFlow(Plain):
+class TrigFlow(Parameterization):
     """SANA-Sprint's flow network under a scheduler that walks an arc: x_t = cos(t)·x₀ + sin(t)·σ_d·ε.
 
     The flow's time with the same noise-to-signal ratio is s = sin t / (cos t + sin t), and its latents are the arc's,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, TypeVar
 
 from mindspore import nn
 
@@ -10,21 +10,7 @@ from ... import functional as F
 from ...engines import Array
 from ...models.cells import Cell, CellList, Identity
 from ...models.layers import Attention, Conv2d, Downsample, GroupNorm, LayerNorm, Linear, ResnetBlock, Upsample
-
-
-class BlockFields(Protocol):
-    """The config entries that the blocks need."""
-
-    @property
-    def act_fn(self) -> str: ...
-    @property
-    def norm_num_groups(self) -> int: ...
-    @property
-    def norm_eps(self) -> float: ...
-    @property
-    def cross_attention_dim(self) -> int: ...
-    @property
-    def use_linear_projection(self) -> bool: ...
+from .unet_fields import UNetEncoderFields
 
 
 class Block(nn.Cell):
@@ -34,7 +20,7 @@ class Block(nn.Cell):
 
     def __init__(
         self,
-        c: BlockFields,
+        c: UNetEncoderFields,
         ins: Sequence[int],
         out: int,
         time: int,
@@ -94,7 +80,9 @@ class MidBlock(Cell):
     ``depths`` None means the latter; if there are several, the first counts, as published.
     """
 
-    def __init__(self, c: BlockFields, channels: int, time: int, depths: int | tuple[int, ...] | None, heads: int):
+    def __init__(
+        self, c: UNetEncoderFields, channels: int, time: int, depths: int | tuple[int, ...] | None, heads: int
+    ):
         super().__init__()
         depth = depths[0] if isinstance(depths, tuple) else depths
         self.attentions = None if depth is None else CellList([Transformer(c, channels, depth, heads)])
@@ -111,7 +99,7 @@ class MidBlock(Cell):
 class Transformer(Cell):
     """Transformer blocks over the pixels of an image, with a shortcut."""
 
-    def __init__(self, c: BlockFields, channels: int, depth: int, heads: int):
+    def __init__(self, c: UNetEncoderFields, channels: int, depth: int, heads: int):
         super().__init__()
         self.linear = c.use_linear_projection
         self.norm = GroupNorm(c.norm_num_groups, channels, 1e-6)

@@ -14,7 +14,7 @@ from ...utils.files import read_json
 from ...utils.printable import shown
 from ..config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from ..hub import MODEL_INDEX
-from .layout import SavedTokenizer
+from ..tokenizer_base import TokenizerBase
 
 ENTRY = "mindone.configs"
 """The metadata's entry: a JSON object that maps paths in a folder in the published layout to the files' contents. JSON
@@ -23,7 +23,7 @@ _PATH = re.compile(r"(?:model_index|generation_config)\.json|[a-z][a-z0-9_]*/(?:
 """A folder's own files, and those of its components."""
 
 
-def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, SavedTokenizer]) -> str:
+def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, TokenizerBase]) -> str:
     """The entry for a checkpoint.
 
     Args:

@@ -4,15 +4,15 @@ A family declares one (`OriginalLayout`); `loading.single_file` and `loading.con
 none by name.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ...utils.printable import shown
 from ..fields import listed
 from ..safetensors import StoredTensor
+from ..tokenizer_base import TokenizerBase
 from .training import Training
 from .training_config import TrainingConfig
 
@@ -48,13 +48,6 @@ class Release:
     """The text encoders that its pipeline does not need if you pass None for them."""
 
 
-class SavedTokenizer(Protocol):
-    """A tokenizer that can be saved."""
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], /) -> object:
-        """Write it into a folder."""
-
-
 @dataclass(frozen=True)
 class Vocabulary:
     """The tokenizer of a kind of text encoder, which single files lack."""
@@ -63,11 +56,11 @@ class Vocabulary:
     """Its class, by its published name."""
     embeddings: str
     """The text encoder's tensor with a row for each token, under our names."""
-    read: Callable[[Path], SavedTokenizer]
+    read: Callable[[Path], TokenizerBase]
     """Reads it from a folder."""
     size: int | None = None
     """The number of tokens in all published ones; None if the package has no such vocabulary."""
-    usual: Callable[[str], SavedTokenizer] | None = None
+    usual: Callable[[str], TokenizerBase] | None = None
     """The published one, by its padding token."""
 
 
