@@ -15,6 +15,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ..utils.printable import shown
 from .safetensors import StoredTensor
@@ -26,70 +27,45 @@ _CLIP_TEXT_PARTS = ("embeddings.", "encoder.", "final_layer_norm.")
 _TEXT = ("text_model.", "text_projection.")
 _VISION = ("vision_model.", "visual_projection.")
 _NEITHER = ("logit_scale",)
-
-Rename = Callable[[str], str | None]
-"""Maps a stored name to today's, or to None for a tensor that no model has."""
+_POSITIONS = ("embeddings.position_ids",)
 
 
-def autoencoder_key(name: str) -> str:
-    """Today's name of an autoencoder's tensor."""
+@dataclass(frozen=True)
+class Rename:
+    """Maps a stored name to today's, or to None for a tensor that no model has."""
+
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    """How the names of such tensors begin, or end."""
+    today: Callable[[str], str] = str
+    """Maps the names of the others."""
+
+    def __call__(self, name: str) -> str | None:
+        """Today's name."""
+        return None if name.startswith(self.begins) or name.endswith(self.ends) else self.today(name)
+
+
+def _with_new_attention(name: str) -> str:
     match = _OLD_ATTENTION.match(name)
     return f"{match[1]}.{_NEW_ATTENTION[match[2]]}.{match[3]}" if match else name
 
 
-def clip_text_key(name: str) -> str | None:
-    """The published name of a CLIP text encoder's tensor, with the `text_model.` prefix; None for other tensors."""
-    if name.endswith("embeddings.position_ids") or name.startswith((*_VISION, *_NEITHER)):
-        return None
+def _with_prefix(name: str) -> str:
     return "text_model." + name if name.startswith(_CLIP_TEXT_PARTS) else name
 
 
-def clip_text_key_without_projection(name: str) -> str | None:
-    """The same for a text encoder without a projection."""
-    return None if name.startswith("text_projection.") else clip_text_key(name)
-
-
-def clip_vision_key(name: str) -> str | None:
-    """The name of a vision tower's tensor; None for `position_ids`."""
-    return None if name.endswith("embeddings.position_ids") else name
-
-
-def clip_image_encoder_key(name: str) -> str | None:
-    """The name of an image encoder's tensor; None for the text tower's and those of neither."""
-    return None if name.startswith((*_TEXT, *_NEITHER)) else clip_vision_key(name)
-
-
-def autoencoder_dc_key(name: str) -> str | None:
-    """The name of a deep-compression autoencoder's tensor; None for a counter that only training reads."""
-    return None if name.endswith(".num_batches_tracked") else name
-
-
-def causal_text_key(name: str) -> str | None:
-    """The name of a language model's tensor without the prefix `model.`; None for its head over the vocabulary."""
-    return None if name.startswith("lm_head.") else name.removeprefix("model.")
-
-
-def t5_encoder_key(name: str) -> str | None:
-    """The name of a tensor of T5's encoder; None for the decoder's."""
-    return None if name.startswith(("decoder.", "lm_head.")) else name
-
-
-def pixart_key(name: str) -> str | None:
-    """The name of a PixArt transformer's tensor; None for the positions for its training size."""
-    return None if name == "pos_embed.pos_embed" else name
-
-
-RENAMES: dict[str, Rename] = {
-    "AutoencoderDC": autoencoder_dc_key,
-    "AutoencoderKL": autoencoder_key,
-    "CLIPTextModel": clip_text_key_without_projection,
-    "CLIPTextModelWithProjection": clip_text_key,
-    "Gemma2Model": causal_text_key,
-    "PixArtTransformer2DModel": pixart_key,
-    "CLIPVisionModelWithProjection": clip_image_encoder_key,
-    "StableDiffusionSafetyChecker": clip_vision_key,
-    "T5EncoderModel": t5_encoder_key,
+RENAMES = {
+    "AutoencoderDC": Rename(ends=(".num_batches_tracked",)),
+    "AutoencoderKL": Rename(today=_with_new_attention),
+    "CLIPTextModel": Rename((*_VISION, *_NEITHER, "text_projection."), _POSITIONS, _with_prefix),
+    "CLIPTextModelWithProjection": Rename((*_VISION, *_NEITHER), _POSITIONS, _with_prefix),
+    "CLIPVisionModelWithProjection": Rename((*_TEXT, *_NEITHER), _POSITIONS),
+    "Gemma2Model": Rename(("lm_head.",), today=lambda name: name.removeprefix("model.")),
+    "PixArtTransformer2DModel": Rename(("pos_embed.pos_embed",)),
+    "StableDiffusionSafetyChecker": Rename(ends=_POSITIONS),
+    "T5EncoderModel": Rename(("decoder.", "lm_head.")),
 }
+"""How to rename the tensors of each class; those of other classes keep their names."""
 
 REPEATED: dict[str, dict[str, str]] = {"T5EncoderModel": {"encoder.embed_tokens.weight": "shared.weight"}}
 """For each class, the tensors that repeat another one; we read them if that one is missing."""
@@ -101,7 +77,7 @@ def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
     Raises:
         ValueError: two stored names mean the same tensor.
     """
-    rename: Rename = RENAMES.get(model_class, str)
+    rename = RENAMES.get(model_class, Rename())
     repeated, names = REPEATED.get(model_class, {}), list(names)
     stored: dict[str, str] = {}
     for name in names:

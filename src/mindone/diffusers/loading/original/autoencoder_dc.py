@@ -8,7 +8,7 @@ the resolution.
 from collections.abc import Collection
 
 from ...utils.printable import shown
-from ..key_maps import autoencoder_dc_key
+from ..key_maps import RENAMES
 from ..safetensors import StoredTensor
 from .key_map import MOST_LAYERS, MOST_STAGES, KeyMap, indices_after, sides, to_ours
 from .layout import NetworkLayout, Release, Tensors
@@ -59,7 +59,9 @@ def _key_map(names: Collection[str]) -> KeyMap:
 
 
 def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
-    rest = {n: tensor for n, tensor in tensors.items() if not n.endswith(_QKV) and autoencoder_dc_key(n) is not None}
+    rest = {
+        name: tensor for name, tensor in tensors.items() if not name.endswith((_QKV, *RENAMES["AutoencoderDC"].ends))
+    }
     found = to_ours(rest, _key_map(tensors))
     for name in [name for name in found if name.endswith(".attn.to_out.weight")]:
         found[name] = _matrix(name, found[name])

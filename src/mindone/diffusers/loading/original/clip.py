@@ -13,7 +13,7 @@ import numpy as np
 from ...utils.printable import shown
 from ..clip_vocabulary import SIZE, clip_tokenizer
 from ..deferred import Deferred
-from ..key_maps import clip_text_key
+from ..key_maps import RENAMES
 from ..safetensors import ITEM_BYTES, StoredTensor
 from ..tokenizer import CLIPTokenizer
 from .key_map import KeyMap, indices_after, joined, sides
@@ -164,7 +164,7 @@ def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
 
 def projected_clip(tensors: Tensors) -> dict[str, StoredTensor]:
     """A text tower in transformers' layout, with its projection if it has one."""
-    named = {name: clip_text_key(name) for name in tensors}
+    named = {name: RENAMES["CLIPTextModelWithProjection"](name) for name in tensors}
     texts = ("text_model.", f"{PROJECTION}.")
     return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith(texts)}
 
