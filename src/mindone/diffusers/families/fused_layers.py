@@ -1,65 +1,129 @@
-"""Layers of an original layout that hold several of ours, such as queries, keys and values in one matrix."""
+"""Transformers whose original layout has layers that hold several of ours, such as queries and keys in one matrix.
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+A family describes its layout once (`FusedLayout`), and checkpoints and LoRAs are read and written by it.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..loading.deferred import Deferred
-from ..loading.original.key_map import KeyMap, joined_later, moved_later, swapped, to_original, to_ours
+from ..loading.original.key_map import (
+    KeyMap,
+    indices_after,
+    joined_later,
+    moved_later,
+    swapped,
+    to_original,
+    to_ours,
+)
 from ..loading.original.layout import Tensors
 from ..loading.safetensors import StoredTensor
 from .adapters import Rows
 
 _KINDS = ("weight", "bias")
+_SWAPPED = ((1, 2), (0, 1))
 
 
-def equal_parts(layers: Sequence[str]) -> list[Rows]:
+def equal_parts(*layers: str) -> list[Rows]:
     """Our layers as equal parts of one."""
     return [Rows(layer, ((i, i + 1),), len(layers)) for i, layer in enumerate(layers)]
 
 
-def split(
-    tensors: Tensors, fused: Mapping[str, Sequence[Rows]], keys: KeyMap, turned: Collection[str]
-) -> dict[str, StoredTensor]:
-    """Tensors of the original layout under our names, as views wherever possible.
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of one kind, by what their names have before and after their numbers."""
 
-    Args:
-        tensors: those of a network, without a prefix.
-        fused: the layers that hold several of ours, and the rows of each: one range.
-        keys: the names of the other layers.
-        turned: our names of the layers with the second half of their rows first.
-
-    Raises:
-        ValueError: a tensor has no name here, or the rows cannot be divided.
-    """
-    parts_of = {f"{layer}.{kind}": parts for layer, parts in fused.items() for kind in _KINDS}
-    result = to_ours({name: tensor for name, tensor in tensors.items() if name not in parts_of}, keys)
-    for name in [name for name in parts_of if name in tensors]:
-        whole, parts, kind = tensors[name], parts_of[name], name.rpartition(".")[2]
-        count = parts[0].parts
-        if not whole.shape or whole.shape[0] % count:
-            raise ValueError(f"{name} must have rows that {count} divides, got the shape {whole.shape}")
-        size = whole.shape[0] // count
-        for part in parts:
-            ((begin, end),) = part.ranges
-            result[f"{part.layer}.{kind}"] = whole.rows(begin * size, end * size)
-    return result | {name: swapped(result[name]) for name in _named(turned) & result.keys()}
+    theirs: str
+    ours: str
+    """The beginning of their names in the original layout, and here: ``double_blocks.``, ``transformer_blocks.``"""
+    fused: Mapping[str, Sequence[Rows]]
+    """The original layers that hold several of ours, and the rows of each: one range."""
+    pairs: Sequence[tuple[str, str]] = ()
+    """The names of the other layers, in the original layout and here."""
+    turned_in_last: Sequence[str] = ()
+    """Our names of the last block's layers with the second half of their rows first."""
 
 
-def fuse(
-    tensors: Tensors, fused: Mapping[str, Sequence[Rows]], keys: KeyMap, turned: Collection[str]
-) -> Deferred[StoredTensor]:
-    """The inverse of `split`, one tensor at a time, on demand."""
-    makers: dict[str, Callable[[], StoredTensor]] = {}
-    rest, halves = dict(tensors), _named(turned)
-    for layer, parts in fused.items():
-        for kind in _KINDS:
-            names = [f"{part.layer}.{kind}" for part in parts]
-            if names[0] in tensors:
-                makers[f"{layer}.{kind}"] = joined_later(tensors, names)
-            for name in names:
-                rest.pop(name, None)
-    for original, name in to_original(rest, keys).items():
-        makers[original] = moved_later(tensors, name, name in halves)
-    return Deferred(makers)
+class Layers(NamedTuple):
+    """The layers of one transformer."""
+
+    fused: dict[str, list[Rows]]
+    """Those of the original layout that hold several of ours, and the rows of each."""
+    keys: KeyMap
+    """The names of the others."""
+    turned: list[str]
+    """Our names of those with the second half of their rows first."""
+
+
+@dataclass(frozen=True)
+class FusedLayout:
+    """The original layout of a family's transformers: layers outside blocks, as in `Blocks`, and the blocks."""
+
+    kinds: Sequence[Blocks]
+    pairs: Sequence[tuple[str, str]] = ()
+    turned: Sequence[str] = ()
+
+    def layers(self, names: Iterable[str], are_ours: bool) -> Layers:
+        """The layers of a transformer with the blocks that these names have, under our names or the original ones."""
+        names, pairs, turned = list(names), list(self.pairs), list(self.turned)
+        fused: dict[str, list[Rows]] = {}
+        for kind in self.kinds:
+            numbers = indices_after(names, kind.ours if are_ours else kind.theirs)
+            for i in numbers:
+                theirs, ours = f"{kind.theirs}{i}.", f"{kind.ours}{i}."
+                pairs += [(theirs + layer, ours + own) for layer, own in kind.pairs]
+                for layer, parts in kind.fused.items():
+                    fused[theirs + layer] = [replace(part, layer=ours + part.layer) for part in parts]
+            turned += [f"{kind.ours}{i}.{layer}" for i in sorted(numbers)[-1:] for layer in kind.turned_in_last]
+        return Layers(fused, KeyMap(pairs), turned)
+
+    def numbering(self, parameters: Collection[str]) -> KeyMap:
+        """A transformer's layers by their names in the original layout, except those of `apart`."""
+        return self.layers(parameters, True).keys
+
+    def apart(self, parameters: Collection[str]) -> dict[str, list[Rows]]:
+        """The layers of the original layout that hold several of ours, or one of ours with swapped halves."""
+        fused, keys, turned = self.layers(parameters, True)
+        found = {layer: parts for layer, parts in fused.items() if f"{parts[0].layer}.weight" in parameters}
+        originals = {keys.original(layer): [Rows(layer, _SWAPPED, 2)] for layer in turned}
+        return found | {original: rows for original, rows in originals.items() if original is not None}
+
+    def split(self, tensors: Tensors) -> dict[str, StoredTensor]:
+        """A transformer's tensors of the original layout, without a prefix, under our names; views wherever possible.
+
+        Raises:
+            ValueError: a tensor has no name here, or the rows cannot be divided.
+        """
+        fused, keys, turned = self.layers(tensors, False)
+        parts_of = {f"{layer}.{kind}": parts for layer, parts in fused.items() for kind in _KINDS}
+        result = to_ours({name: tensor for name, tensor in tensors.items() if name not in parts_of}, keys)
+        for name in [name for name in parts_of if name in tensors]:
+            whole, parts, kind = tensors[name], parts_of[name], name.rpartition(".")[2]
+            count = parts[0].parts
+            if not whole.shape or whole.shape[0] % count:
+                raise ValueError(f"{name} must have rows that {count} divides, got the shape {whole.shape}")
+            size = whole.shape[0] // count
+            for part in parts:
+                ((begin, end),) = part.ranges
+                result[f"{part.layer}.{kind}"] = whole.rows(begin * size, end * size)
+        return result | {name: swapped(result[name]) for name in _named(turned) & result.keys()}
+
+    def fuse(self, tensors: Tensors) -> Deferred[StoredTensor]:
+        """The inverse of `split`, one tensor at a time, on demand."""
+        fused, keys, turned = self.layers(tensors, True)
+        makers: dict[str, Callable[[], StoredTensor]] = {}
+        rest, halves = dict(tensors), _named(turned)
+        for layer, parts in fused.items():
+            for kind in _KINDS:
+                names = [f"{part.layer}.{kind}" for part in parts]
+                if names[0] in tensors:
+                    makers[f"{layer}.{kind}"] = joined_later(tensors, names)
+                for name in names:
+                    rest.pop(name, None)
+        for original, name in to_original(rest, keys).items():
+            makers[original] = moved_later(tensors, name, name in halves)
+        return Deferred(makers)
 
 
 def _named(layers: Collection[str]) -> set[str]:

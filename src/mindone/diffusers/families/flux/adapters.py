@@ -5,7 +5,7 @@ and values of a stream are one layer; OneTrainer and diffusers name them as here
 """
 
 from ..adapters import LoraNames
-from .original import apart, numbering
+from .original import LAYERS, apart
 
 LORA = LoraNames(
     denoiser="transformer",
@@ -27,6 +27,6 @@ LORA = LoraNames(
         ("double_blocks", "qkv_lora1"),
     ),
     marks={"double_blocks": "FLUX.1", "single_blocks": "FLUX.1", "single_transformer_blocks": "FLUX.1"},
-    numbering=numbering,
+    numbering=LAYERS.numbering,
     apart=apart,
 )

@@ -7,16 +7,14 @@ the feed-forward. If a modulation has only a scale and a shift, the shift comes 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from ...loading.deferred import Deferred
 from ...loading.original.autoencoder import shifted_autoencoder
 from ...loading.original.clip import CLIP
-from ...loading.original.key_map import KeyMap, indices_after, sides
+from ...loading.original.key_map import indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
-from ...loading.safetensors import StoredTensor
 from ..adapters import Rows
-from ..fused_layers import equal_parts, fuse, split
+from ..fused_layers import Blocks, FusedLayout, equal_parts
 
 _PAIRS = (
     ("img_in", "x_embedder"),
@@ -50,91 +48,46 @@ _SINGLE = (
     ("norm.key_norm.scale", "attn.norm_k.weight"),
     ("linear2", "proj_out"),
 )
-_QKV = {
-    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+_QUERIES = {
+    "img_attn.qkv": equal_parts("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": equal_parts("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 _LINEAR1 = {"attn.to_q": (0, 1), "attn.to_k": (1, 2), "attn.to_v": (2, 3), "proj_mlp": (3, 7)}
 """The parts of the first layer of a single-stream block, as ranges of its seven equal parts of rows."""
 _DOUBLES = "double_blocks.", "transformer_blocks."
 _SINGLES = "single_blocks.", "single_transformer_blocks."
-_TURNED = ("norm_out.linear",)
-"""Our name of the layer with swapped halves."""
-
-
-def _key_map(doubles: Collection[int], singles: Collection[int]) -> KeyMap:
-    """The map of a transformer's names, without the fused matrices."""
-    kinds = (_DOUBLES, doubles, _DOUBLE), (_SINGLES, singles, _SINGLE)
-    pairs = [
-        (f"{theirs}{i}.{layer}", f"{ours}{i}.{own}")
-        for (theirs, ours), blocks, layers in kinds
-        for i in blocks
-        for layer, own in layers
-    ]
-    return KeyMap([*_PAIRS, *pairs])
-
-
-def _fused(doubles: Collection[int], singles: Collection[int]) -> dict[str, list[Rows]]:
-    """The layers that hold several of ours, and the rows of each."""
-    theirs, ours = _DOUBLES
-    found = {
-        f"{theirs}{i}.{layer}": equal_parts([f"{ours}{i}.{each}" for each in parts])
-        for i in doubles
-        for layer, parts in _QKV.items()
-    }
-    theirs, ours = _SINGLES
-    return found | {
-        f"{theirs}{i}.linear1": [Rows(f"{ours}{i}.{each}", (part,), 7) for each, part in _LINEAR1.items()]
-        for i in singles
-    }
-
-
-def _blocks(names: Iterable[str], kind: int) -> tuple[set[int], set[int]]:
-    """The numbers of the two-stream and single-stream blocks, under their names (0) or ours (1)."""
-    names = list(names)
-    return indices_after(names, _DOUBLES[kind]), indices_after(names, _SINGLES[kind])
-
-
-def numbering(parameters: Collection[str]) -> KeyMap:
-    """A transformer's layers by their names in the original layout, except those of `apart`."""
-    return _key_map(*_blocks(parameters, 1))
+LAYERS = FusedLayout(
+    (
+        Blocks(*_DOUBLES, _QUERIES, _DOUBLE),
+        Blocks(*_SINGLES, {"linear1": [Rows(layer, (part,), 7) for layer, part in _LINEAR1.items()]}, _SINGLE),
+    ),
+    _PAIRS,
+    ("norm_out.linear",),
+)
+_XLABS = FusedLayout(
+    (
+        Blocks(
+            *_DOUBLES,
+            {
+                "qkv_lora1": _QUERIES["img_attn.qkv"],
+                "proj_lora1": equal_parts("attn.to_out.0"),
+                "qkv_lora2": _QUERIES["txt_attn.qkv"],
+                "proj_lora2": equal_parts("attn.to_add_out"),
+            },
+        ),
+        Blocks(*_SINGLES, {"qkv": _QUERIES["img_attn.qkv"], "proj": equal_parts("proj_out")}),
+    )
+)
+"""The layers of XLabs' LoRAs, whose files name the parts of a block's attention processor."""
 
 
 def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
-    """The layers of LoRA files that hold several of ours, or one of ours with another name or order.
-
-    In addition to the original layout's these are XLabs', whose files name the parts of a block's attention processor.
-    """
-    doubles, singles = _blocks(parameters, 1)
-    found = _fused(doubles, singles)
-    found["final_layer.adaLN_modulation.1"] = [Rows(*_TURNED, ((1, 2), (0, 1)), 2)]
-    (double, ours), whole = _DOUBLES, ((0, 1),)
-    for i in doubles:
-        for number, layer, out in ((1, "img_attn.qkv", "attn.to_out.0"), (2, "txt_attn.qkv", "attn.to_add_out")):
-            found[f"{double}{i}.qkv_lora{number}"] = found[f"{double}{i}.{layer}"]
-            found[f"{double}{i}.proj_lora{number}"] = [Rows(f"{ours}{i}.{out}", whole, 1)]
-    single, ours = _SINGLES
-    for i in singles:
-        found[f"{single}{i}.qkv"] = equal_parts(
-            [f"{ours}{i}.{each}" for each in ("attn.to_q", "attn.to_k", "attn.to_v")]
-        )
-        found[f"{single}{i}.proj"] = [Rows(f"{ours}{i}.proj_out", whole, 1)]
-    return found
-
-
-def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
-    blocks = _blocks(tensors, 0)
-    return split(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
-
-
-def _original(tensors: Tensors) -> Deferred[StoredTensor]:
-    blocks = _blocks(tensors, 1)
-    return fuse(tensors, _fused(*blocks), _key_map(*blocks), _TURNED)
+    """The layers of LoRA files that hold several of ours, or one of ours with another name or order."""
+    return LAYERS.apart(parameters) | _XLABS.apart(parameters)
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
     """A transformer's config in the published fields, by its tensors under our names."""
-    doubles, singles = _blocks(tensors, 1)
     width, channels = sides(tensors, "x_embedder.weight", 2)
     head = sides(tensors, f"{_SINGLES[1]}0.attn.norm_q.weight", 1)[0]
     row = head * 7 // 32 * 2  # (16, 56, 56) of 128 channels
@@ -143,8 +96,8 @@ def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) ->
         "patch_size": 1,
         "in_channels": channels,
         "out_channels": sides(tensors, "proj_out.weight", 2)[0],
-        "num_layers": len(doubles),
-        "num_single_layers": len(singles),
+        "num_layers": len(indices_after(tensors, _DOUBLES[1])),
+        "num_single_layers": len(indices_after(tensors, _SINGLES[1])),
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "joint_attention_dim": sides(tensors, "context_embedder.weight", 2)[1],
@@ -158,7 +111,7 @@ def _reads_guidance(tensors: Tensors) -> bool:
     return any(name.startswith("time_text_embed.guidance_embedder.") for name in tensors)
 
 
-TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, ("FluxTransformer2DModel",))
+TRANSFORMER = NetworkLayout(LAYERS.split, LAYERS.fuse, transformer_config, ("FluxTransformer2DModel",))
 OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
 """Under our names already."""
 

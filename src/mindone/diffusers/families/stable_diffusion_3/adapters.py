@@ -5,7 +5,7 @@ stream are one layer; so do some files with peft's names.
 """
 
 from ..adapters import LoraNames
-from .original import apart, numbering
+from .original import LAYERS
 
 LORA = LoraNames(
     denoiser="transformer",
@@ -31,6 +31,6 @@ LORA = LoraNames(
         "lora_te3_": "Stable Diffusion 3",
         "text_encoder_3.": "Stable Diffusion 3",
     },
-    numbering=numbering,
-    apart=apart,
+    numbering=LAYERS.numbering,
+    apart=LAYERS.apart,
 )

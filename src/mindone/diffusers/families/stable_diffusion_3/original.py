@@ -6,21 +6,19 @@ a shift, the shift comes first there and the scale here.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from ...loading.deferred import Deferred
 from ...loading.original.autoencoder import shifted_autoencoder
 from ...loading.original.clip import CLIP, is_open_clip, projected_clip, text_config
-from ...loading.original.key_map import KeyMap, indices_after, sides
+from ...loading.original.key_map import indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
 from ...loading.safetensors import StoredTensor
-from ..adapters import Rows
-from ..fused_layers import equal_parts, fuse, split
+from ..fused_layers import Blocks, FusedLayout, equal_parts
 
 HEAD_CHANNELS = 64
 """Channels per head of every published transformer; with norms of queries and keys, their weights show it."""
@@ -54,63 +52,22 @@ _BLOCK = (
     ("context_block.adaLN_modulation.1", "norm1_context.linear"),
 )
 _FUSED = {
-    "x_block.attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "x_block.attn2.qkv": ("attn2.to_q", "attn2.to_k", "attn2.to_v"),
-    "context_block.attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "x_block.attn.qkv": equal_parts("attn.to_q", "attn.to_k", "attn.to_v"),
+    "x_block.attn2.qkv": equal_parts("attn2.to_q", "attn2.to_k", "attn2.to_v"),
+    "context_block.attn.qkv": equal_parts("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 _THEIRS, _OURS = "joint_blocks.", "transformer_blocks."
-
-
-def _key_map(blocks: Collection[int]) -> KeyMap:
-    """The map of a transformer's names, without the fused matrices."""
-    pairs = [(f"{_THEIRS}{i}.{theirs}", f"{_OURS}{i}.{ours}") for i in blocks for theirs, ours in _BLOCK]
-    return KeyMap([*_PAIRS, *pairs])
-
-
-def _fused(blocks: Collection[int]) -> dict[str, list[Rows]]:
-    """The layers that hold three of ours, and the rows of each."""
-    return {
-        f"{_THEIRS}{i}.{theirs}": equal_parts([f"{_OURS}{i}.{each}" for each in ours])
-        for i in blocks
-        for theirs, ours in _FUSED.items()
-    }
-
-
-def _turned(blocks: Collection[int]) -> list[str]:
-    """Our names of the layers with swapped halves."""
-    return ["norm_out.linear", *(f"{_OURS}{i}.norm1_context.linear" for i in sorted(blocks)[-1:])]
-
-
-def numbering(parameters: Collection[str]) -> KeyMap:
-    """A transformer's layers by their names in the original layout, except those of `apart`."""
-    return _key_map(indices_after(parameters, _OURS))
-
-
-def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
-    """The layers of the original layout that hold three of ours, or one of ours with swapped halves."""
-    blocks = indices_after(parameters, _OURS)
-    keys = _key_map(blocks)
-    fused = _fused(blocks)
-    found = {layer: parts for layer, parts in fused.items() if f"{parts[0].layer}.weight" in parameters}
-    for layer in _turned(blocks):
-        original = keys.original(layer)
-        if original is not None:
-            found[original] = [Rows(layer, ((1, 2), (0, 1)), 2)]
-    return found
+LAYERS = FusedLayout(
+    (Blocks(_THEIRS, _OURS, _FUSED, _BLOCK, turned_in_last=("norm1_context.linear",)),), _PAIRS, ("norm_out.linear",)
+)
 
 
 def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
-    blocks = indices_after(tensors, _THEIRS)
-    result = split(tensors, _fused(blocks), _key_map(blocks), _turned(blocks))
+    result = LAYERS.split(tensors)
     places = result.get(_PLACES)
     if places is not None and len(places.shape) == 2:  # as ggml writes it, which keeps no leading axis of one
         result[_PLACES] = places.reshape((1, *places.shape))
     return result
-
-
-def _original(tensors: Tensors) -> Deferred[StoredTensor]:
-    blocks = indices_after(tensors, _OURS)
-    return fuse(tensors, _fused(blocks), _key_map(blocks), _turned(blocks))
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
@@ -138,7 +95,7 @@ def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) ->
 
 
 _CLASSES = ("SD3Transformer2DModel",)
-TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, _CLASSES)
+TRANSFORMER = NetworkLayout(_ours, LAYERS.fuse, transformer_config, _CLASSES)
 OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
 """Under our names already."""
 
