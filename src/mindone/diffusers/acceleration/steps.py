@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..engines import Array, Engine, Outputs
     from ..families.components import Denoiser
+    from ..schedulers.base import Scheduler
 
     Timestep: TypeAlias = NDArray[np.float32]
 
@@ -37,13 +38,6 @@ Forward: TypeAlias = Callable[..., "Outputs"]
 """One call of the denoiser: ``forward(step, sample, timestep, **conditions)``; a feature cache replaces it."""
 
 
-class Scaling(Protocol):
-    """The methods needed from a scheduler."""
-
-    def scale_model_input(self, sample: Array, timestep: float) -> Array:
-        """The latents in the form of the network's input."""
-
-
 class Run(Protocol):
     """The attributes needed from a run."""
 
@@ -51,7 +45,7 @@ class Run(Protocol):
     denoiser: Denoiser
 
     @property
-    def scheduler(self) -> Scaling:
+    def scheduler(self) -> Scheduler:
         """The run's own scheduler."""
 
     def guides(self, step: Step) -> bool:
