@@ -22,14 +22,15 @@ from ..utils import logging
 from . import checks
 from .calls import Arguments, Texts
 from .flux_calls import FluxArguments, FluxEnding, FluxImageCall, FluxMaskCall, FluxTextCall
-from .flux_starts import PackedImage, PackedInpainting, PackedNoise
 from .joint_texts import Given, check_embeds, condition, encode_texts, refuse_pictures, texts_of
 from .loop import Run
 from .output import ImagePipelineOutput
 from .packing import as_published
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
+from .stable_diffusion_3_starts import FlowInpainting, ResizedImage
 from .stages import published, stage_over
+from .starts import FromNoise
 
 logger = logging.get_logger(__name__)
 
@@ -188,7 +189,7 @@ class Flux(PublishedPipeline):
 class FluxPipeline(Flux):
     """Text-to-image: ``pipe("a cat holding a sign that says hello world").images[0]``."""
 
-    __call__ = published(FluxTextCall, PackedNoise, ImagePipelineOutput)
+    __call__ = published(FluxTextCall, FromNoise, ImagePipelineOutput)
 
 
 class FluxImg2ImgPipeline(Flux):
@@ -196,7 +197,7 @@ class FluxImg2ImgPipeline(Flux):
 
     default_guidance_scale = 7.0
 
-    __call__ = published(FluxImageCall, PackedImage, ImagePipelineOutput)
+    __call__ = published(FluxImageCall, ResizedImage, ImagePipelineOutput)
 
 
 class FluxInpaintPipeline(Flux):
@@ -205,7 +206,7 @@ class FluxInpaintPipeline(Flux):
     default_guidance_scale = 7.0
     callback_tensors = (*Flux.callback_tensors, "mask")
 
-    __call__ = published(FluxMaskCall, PackedInpainting, ImagePipelineOutput)
+    __call__ = published(FluxMaskCall, FlowInpainting, ImagePipelineOutput)
 
 
 def __getattr__(name: str) -> object:

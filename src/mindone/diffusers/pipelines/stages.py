@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..engines import Array
@@ -16,7 +16,7 @@ from .callbacks import inputs_of
 from .calls import Arguments, asked
 from .image_processor import Images
 from .loop import Run, denoise, step_options
-from .packing import as_published
+from .packing import as_in_runs, as_published
 from .pipeline import Pipeline
 from .published import PublishedPipeline
 from .safety import blacken_unsafe
@@ -63,6 +63,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
         shown = inputs_of(call.callback_on_step_end, shown)
     checks.check_drawing(pipe, images, call.generator, shown)
     weighed = pipe.loras.scaled(call.adapter_options) if call.adapter_options else nullcontext()
+    start.call = _in_runs(pipe, call) if pipe.family.latents.packed else call
     height, width = start.check(pipe, images)
     if call.output_type != "latent":
         checks.check_memory(pipe, images, height, width)
@@ -89,6 +90,19 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     return start.put_back(pictures), unsafe
 
 
+def _in_runs(pipe: Pipeline, call: Arguments) -> Arguments:
+    """The call with latents in the form of runs, if it gives tokens.
+
+    Raises:
+        ValueError: the number of tokens does not match the requested or the usual size.
+    """
+    if call.latents is None or len(getattr(call.latents, "shape", ())) != 3:
+        return call
+    height, width = checks.default_size(pipe, call.height, call.width, None)
+    checks.check_size(pipe, height, width)
+    return replace(call, height=height, width=width, latents=as_in_runs(pipe, call.latents, height, width))
+
+
 def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     """The timesteps of a run for images of ``tokens`` tokens: the call's, without those that the start skips."""
     run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.adapter_options
@@ -107,8 +121,7 @@ def decode(
     """
     if output_type == "latent":
         return as_published(pipe, latents), None
-    unsafe = None
-    images = decode_images(pipe.engine, pipe.vae, latents, fit)
+    images, unsafe = decode_images(pipe.engine, pipe.vae, latents, fit), None
     stage_over(pipe)
     checker = pipe.components.get("safety_checker")
     if checker is not None:
