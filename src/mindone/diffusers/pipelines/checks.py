@@ -234,6 +234,12 @@ def check_pixels_memory(images: int, height: int, width: int) -> None:
     decoder_memory.check_memory(_RESIZED_CHANNELS, (height, width), images, "float32")
 
 
+def check_readers(pipe: Parts, names: Sequence[str], embeds: str) -> None:
+    """Check that the components that read texts are there; ``embeds`` says what a call may pass in place of texts."""
+    if name := next((name for name in names if pipe.components[name] is None), None):
+        raise ValueError(f"the pipeline's {name} is None, so it reads no texts; pass {embeds}, or set one")
+
+
 def check_output_type(name: str, value: str) -> None:
     """Check the form of the images."""
     if value not in OUTPUT_TYPES:

@@ -159,12 +159,8 @@ class Flux(PublishedPipeline):
     def _read(self, length: int, texts: Sequence[list[str]], _: int) -> tuple[Array, Array]:
         """Embeddings and pooled texts; ``texts`` has one list for CLIP and one for T5, with one text per prompt."""
         network, tokenizer = self.text_encoder_2, self.tokenizer_2
-        for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
-            if getattr(self, name) is None:
-                raise ValueError(
-                    f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and "
-                    "pooled_prompt_embeds, with a negative prompt the negative ones too, or set one"
-                )
+        embeds = "prompt_embeds and pooled_prompt_embeds, with a negative prompt the negative ones too"
+        checks.check_readers(self, ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"), embeds)
         assert network is not None and tokenizer is not None
         rests = partial(stage_over, self, ("text_encoder_2", self.family.denoiser, "vae"))
         return Readers(self._clip, (network, tokenizer), length).read(self.engine, texts, rests)

@@ -112,11 +112,8 @@ def _read(pipe: Parts, given: Given, count: int) -> tuple[Array, Array]:
     """Embeddings and mask of texts, one row each, or the given ones."""
     if given.embeds is not None and given.mask is not None:
         return pipe.engine.asarray(given.embeds), pipe.engine.asarray(given.mask)
-    network, tokenizer = (pipe.components[name] for name in ("text_encoder", "tokenizer"))
-    if network is None or tokenizer is None:
-        name = "text_encoder" if network is None else "tokenizer"
-        raise ValueError(
-            f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and prompt_attention_mask, "
-            "with guidance the negative ones too, or set one"
-        )
+    readers = ("text_encoder", "tokenizer")
+    embeds = "prompt_embeds and prompt_attention_mask, with guidance the negative ones too"
+    checks.check_readers(pipe, readers, embeds)
+    network, tokenizer = (pipe.components[name] for name in readers)
     return given.reading.encode(pipe.engine, network, tokenizer, checks.as_list(given.texts, count))

@@ -157,12 +157,8 @@ class StableDiffusion3(PublishedPipeline):
 
     def _read(self, length: int, texts: Sequence[list[str]], clip_skip: int) -> tuple[Array, Array]:
         """Embeddings and pooled texts; ``texts`` has one list for each text encoder, with one text per prompt."""
-        for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
-            if getattr(self, name) is None:
-                raise ValueError(
-                    f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and "
-                    "pooled_prompt_embeds, with guidance the negative ones too, or set one"
-                )
+        embeds = "prompt_embeds and pooled_prompt_embeds, with guidance the negative ones too"
+        checks.check_readers(self, ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"), embeds)
         network, tokenizer = self.text_encoder_3, self.tokenizer_3
         if network is not None and tokenizer is None:
             raise ValueError(
