@@ -23,11 +23,16 @@ def pipelines() -> dict[str, Kind]:
     return {class_name(path): load(path) for path in paths}
 
 
-def _every_keyword() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline.keywords()))
+class _AnyPipeline(PublishedPipeline):
+    """Stands for a pipeline of any family until it is known which."""
+
+    @classmethod
+    def keywords(cls) -> tuple[str, ...]:
+        """The components and settings of all pipelines together."""
+        return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline.keywords()))
 
 
-class DiffusionPipeline(PublishedPipeline):
+class DiffusionPipeline(_AnyPipeline):
     """``DiffusionPipeline.from_pretrained`` loads the pipeline named in the checkpoint's ``model_index.json``."""
 
     @classmethod
@@ -41,13 +46,8 @@ class DiffusionPipeline(PublishedPipeline):
             raise ValueError(f"{INDEX_NAME}: _class_name is {name:.80}, which is not supported; supported: {here}")
         return known[name].plan(index, given)
 
-    @classmethod
-    def keywords(cls) -> tuple[str, ...]:
-        """The components and settings of all pipelines together."""
-        return _every_keyword()
 
-
-class AutoPipeline(PublishedPipeline):
+class AutoPipeline(_AnyPipeline):
     """A pipeline for one task, whichever class the checkpoint was saved from; with a ``controlnet`` it follows that."""
 
     _task: ClassVar[str]
@@ -79,11 +79,6 @@ class AutoPipeline(PublishedPipeline):
         name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
         kind = cls._for_task(name, given.get("controlnet", saved[0]) is not None)
         return kind.plan({**index, "_class_name": kind.__name__}, given)
-
-    @classmethod
-    def keywords(cls) -> tuple[str, ...]:
-        """The components and settings of all pipelines together."""
-        return _every_keyword()
 
     @classmethod
     def from_pipe(cls, pipeline: PublishedPipeline, **components: object) -> Self:
