@@ -80,6 +80,8 @@ CASES = {
     "gelu_tanh": Case(F.gelu_tanh, (3 * _tokens,)),
     "relu": Case(F.relu, (_tokens,)),
     "softcap": Case(F.softcap, (40 * _tokens,), constants={"cap": 30.0}),
+    "swiglu": Case(F.swiglu, (_tokens,), (_draw(20, 24), _draw(20))),
+    "swiglu_without_bias": Case(F.swiglu, (_tokens,), (_draw(20, 24),)),
     "modulated": Case(modulated, (_tokens, _draw(2, 1, 24), _draw(2, 1, 24, seed=1), _draw(2, 1, 24, seed=2))),
     "modulated_shared_timestep": Case(
         modulated, (_tokens, _draw(1, 1, 24), _draw(1, 1, 24, seed=1), _draw(1, 1, 24, seed=2))

@@ -37,6 +37,11 @@ def softcap(x, cap):
     return cap * torch.tanh(x / cap)
 
 
+def swiglu(x, weight, bias=None):
+    a, b = nn.functional.linear(x, weight, bias).chunk(2, -1)
+    return nn.functional.silu(a) * b
+
+
 def _equal_rows(*tensors):
     rows = max(len(x) for x in tensors)
     return [x.repeat(rows // len(x), *[1] * (x.ndim - 1)) for x in tensors]

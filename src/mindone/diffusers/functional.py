@@ -41,6 +41,15 @@ def geglu(x: Array, weight: Array, bias: Array | None) -> Array:
     return a * gelu(b)
 
 
+def swiglu(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """The gated unit SwiGLU (Shazeer 2020, eq. 6): ``silu(a) · b`` where ``a, b`` halve ``linear(x)``.
+
+    ``weight`` is (2·out, in): its first half makes the gate ``a``, its second half ``b``.
+    """
+    a, b = linear_halves(x, weight, bias)
+    return silu(a) * b
+
+
 def conv2d(
     x: Array,
     weight: Array,
