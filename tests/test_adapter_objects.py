@@ -13,7 +13,7 @@ from mindone.diffusers.adapters.words import Words
 from mindone.diffusers.families.stable_diffusion.adapters import LORA as NAMES
 from tiny_pipelines import checkpoint, images_of, load
 
-LORA = {"unet": layers("sd1", "unet", ("to_q",))}
+LORA = {"unet": layers("bk_sdm", "unet", ("to_q",))}
 FORWARDED = {
     "load_lora_weights": Loras.load,
     "set_adapters": Loras.set_active,
@@ -35,10 +35,10 @@ def test_a_published_name_has_the_signature_and_the_help_of_what_it_forwards_to(
 
 
 def test_objects_and_published_names_change_the_same():
-    pipe, expected = load(checkpoint("sd1")), load(checkpoint("sd1"))
-    expected.load_lora_weights(kohya("sd1", LORA), adapter_name="one")
+    pipe, expected = load(checkpoint("bk_sdm")), load(checkpoint("bk_sdm"))
+    expected.load_lora_weights(kohya("bk_sdm", LORA), adapter_name="one")
     expected.set_adapters("one", 0.5)
-    pipe.loras.load(kohya("sd1", LORA), adapter_name="one")
+    pipe.loras.load(kohya("bk_sdm", LORA), adapter_name="one")
     pipe.loras.set_active("one", 0.5)
     assert pipe.get_list_adapters() == {"unet": ["one"]}
     np.testing.assert_array_equal(images_of(pipe), images_of(expected))
@@ -49,18 +49,18 @@ def test_objects_and_published_names_change_the_same():
 
 
 def test_loras_follow_a_network_that_is_replaced():
-    pipe = load(checkpoint("sd1"))
-    pipe.loras.load(kohya("sd1", LORA), adapter_name="one")
+    pipe = load(checkpoint("bk_sdm"))
+    pipe.loras.load(kohya("bk_sdm", LORA), adapter_name="one")
     taken = pipe.unet
-    pipe.unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
+    pipe.unet = UNet2DConditionModel.from_pretrained(checkpoint("bk_sdm"), subfolder="unet")
     assert pipe.loras.get_active() == []
     assert Loras({"unet": taken}, NAMES, Words({})).get_active() == ["one"]
 
 
 def test_a_network_alone_loads_and_unloads_loras_without_a_pipeline_or_words():
-    unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
+    unet = UNet2DConditionModel.from_pretrained(checkpoint("bk_sdm"), subfolder="unet")
     loras = Loras({"unet": unet}, NAMES, Words({}))
-    loras.load(kohya("sd1", LORA), adapter_name="one")
+    loras.load(kohya("bk_sdm", LORA), adapter_name="one")
     assert unet.active_adapters() == ["one"]
     loras.unload()
     assert loras.get_list() == {}

@@ -34,7 +34,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 def job(**fields):
     return Job(
-        **{"prompt": "a red cat", "model": checkpoint("sd1"), "steps": 1, "seed": 5, "engine": "openvino", **fields}
+        **{"prompt": "a red cat", "model": checkpoint("bk_sdm"), "steps": 1, "seed": 5, "engine": "openvino", **fields}
     )
 
 

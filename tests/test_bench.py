@@ -116,6 +116,7 @@ def rows_of(folder):
     return valid(json.loads((folder / "report.json").read_text()))["tables"][0]["rows"]
 
 
+@pytest.mark.heavy
 def test_rows_take_turns_run_by_run(measured):
     baseline, distilled, _ = rows_of(measured[1])
     assert [baseline["first_run"]["order"], distilled["first_run"]["order"]] == [1, 2]
@@ -123,6 +124,7 @@ def test_rows_take_turns_run_by_run(measured):
     assert [run["order"] for run in distilled["runs"]] == [5, 8]
 
 
+@pytest.mark.heavy
 def test_a_killed_row_says_why_and_the_others_go_on(measured):
     baseline, distilled, killed = rows_of(measured[1])
     assert (baseline["status"], distilled["status"], killed["status"]) == ("finished", "finished", "failed")
@@ -130,6 +132,7 @@ def test_a_killed_row_says_why_and_the_others_go_on(measured):
     assert killed["latency"] is None and killed["first_run"] is not None
 
 
+@pytest.mark.heavy
 def test_stages_add_up_to_the_run(measured):
     for row in rows_of(measured[1]):
         for run in [row["first_run"], *row["runs"]]:
@@ -137,6 +140,7 @@ def test_stages_add_up_to_the_run(measured):
             assert all(run["stages"].values())
 
 
+@pytest.mark.heavy
 def test_every_row_draws_what_a_user_would_get(measured):
     report, _ = measured
     pipe = load(checkpoint("sd1"), mindspore_dtype="float16")
@@ -146,11 +150,13 @@ def test_every_row_draws_what_a_user_would_get(measured):
     np.testing.assert_array_equal(report.results[0].rows[0].images, np.stack([np.asarray(x) for x in expected]))
 
 
+@pytest.mark.heavy
 def test_memory_is_that_of_a_process_of_its_own(measured):
     peaks = [row["peak_memory"] for row in rows_of(measured[1])]
     assert all(1e8 < peak < 3e9 for peak in peaks)  # MindSpore alone takes 0.4 GB; the tiny networks next to nothing
 
 
+@pytest.mark.heavy
 def test_the_report_has_quality_speed_up_and_machine(measured):
     data = json.loads((measured[1] / "report.json").read_text())
     baseline, distilled, tiny = data["tables"][0]["rows"]
@@ -162,6 +168,7 @@ def test_the_report_has_quality_speed_up_and_machine(measured):
     assert data["complete"] and data["command"] == "mindone-diffusers bench --repeats 2"
 
 
+@pytest.mark.heavy
 def test_the_grid_has_a_row_a_set_up_and_a_column_a_seed(measured):
     with Image.open(measured[1] / "grid.png") as grid:
         assert grid.width >= 2 * 64 and 3 * 64 < grid.height < 3 * 64 + 3 * 40

@@ -22,7 +22,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load(checkpoint("sd1"))
+    return load(checkpoint("bk_sdm"))
 
 
 def noise(seed=0):
@@ -109,13 +109,14 @@ def test_five_calibrated_steps_come_closer_to_many_than_a_solver_s_also_with_oth
     assert error(ours) < 0.7 * error(solver)
 
 
+@pytest.mark.heavy
 def test_a_calibrated_scheduler_is_saved_with_its_pipeline_and_works_on_mindspore(pipe, tmp_path):
     scheduler = CalibratedMultistepScheduler.from_config(pipe.scheduler.config, calibration=ROWS)
     scheduler.save_pretrained(tmp_path)
     again = CalibratedMultistepScheduler.from_pretrained(tmp_path)
     expected = latents_of(pipe, scheduler, 3)
     assert np.array_equal(latents_of(pipe, again, 3), expected)
-    other = DiffusionPipeline.from_pretrained(checkpoint("sd1"), engine="mindspore")
+    other = DiffusionPipeline.from_pretrained(checkpoint("bk_sdm"), engine="mindspore")
     other.set_progress_bar_config(disable=True)
     assert np.allclose(latents_of(other, again, 3), expected, atol=1e-3)
 

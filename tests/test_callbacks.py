@@ -48,8 +48,12 @@ def test_the_published_dynamic_guidance_is_that_of_an_interval(engine, prompts):
     "family, callback",
     [
         ("sd2", SDCFGCutoffCallback(cutoff_step_ratio=0.4)),
-        ("sdxl", SDXLCFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=2)),
-        ("sdxl", MultiPipelineCallbacks([SDXLCFGCutoffCallback(cutoff_step_ratio=0.4)])),
+        pytest.param(
+            "sdxl", SDXLCFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=2), marks=pytest.mark.heavy
+        ),
+        pytest.param(
+            "sdxl", MultiPipelineCallbacks([SDXLCFGCutoffCallback(cutoff_step_ratio=0.4)]), marks=pytest.mark.heavy
+        ),
     ],
 )
 def test_ready_made_callbacks_switch_guidance_off(family, callback):
@@ -71,7 +75,7 @@ def test_a_callback_of_ones_own_names_its_tensors():
         tensors["latents"] = tensors["latents"].clone().cpu() * (0.5 if step == 1 else 1.0)
         return tensors
 
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     halved = images_of(pipe, callback_on_step_end=Halve(None, 1))
     np.testing.assert_array_equal(halved, images_of(pipe, callback_on_step_end=halve))
     assert np.abs(halved - images_of(pipe)).max() > 1e-3
@@ -86,7 +90,7 @@ def test_a_cutoff_is_a_ratio_or_a_step(arguments):
 def test_the_older_callback_counts_as_published():
     """Which steps it sees with PNDM, which begins with an extra one, and with a solver of second order."""
     seen = []
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     first = images_of(pipe, num_inference_steps=STEPS, callback=lambda *step: seen.append(step))
     assert [step for step, _, _ in seen] == [1, 2, 3, 4, 5] and type(seen[0][2]) is StepArray
     np.testing.assert_array_equal(first, images_of(pipe, num_inference_steps=STEPS))
@@ -101,7 +105,7 @@ def test_the_older_callback_counts_as_published():
 
 def test_both_forms_of_callback_may_be_given_at_once():
     seen = []
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     newer = {"callback_on_step_end": lambda pipe, step, *_: seen.append(("newer", step))}
     images_of(pipe, callback=lambda step, *_: seen.append(("older", step)), **newer)
@@ -121,7 +125,7 @@ def test_both_forms_of_callback_may_be_given_at_once():
 )
 def test_what_a_callback_returns_is_checked(returned, message):
     with pytest.raises(ValueError, match=message):
-        images_of(sharing("sd1"), callback_on_step_end=lambda *_: returned)
+        images_of(sharing("bk_sdm"), callback_on_step_end=lambda *_: returned)
 
 
 def test_the_arrays_of_callbacks_are_cut_as_tensors_are():

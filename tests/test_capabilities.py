@@ -14,7 +14,7 @@ SD_COMPONENTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler", "featu
 
 @pytest.fixture
 def checked():
-    return load(checkpoint("sd1", safety_checker=True))
+    return load(checkpoint("bk_sdm", safety_checker=True))
 
 
 def draw(pipe):
@@ -24,7 +24,7 @@ def draw(pipe):
 
 @pytest.mark.parametrize("name", ["StableDiffusionPipeline", "LatentConsistencyModelPipeline"])
 def test_a_function_stands_in_for_a_safety_checker(name, checked):
-    expected = images_of(sharing("sd1")) if name == "StableDiffusionPipeline" else None
+    expected = images_of(sharing("bk_sdm")) if name == "StableDiffusionPipeline" else None
     pipe = getattr(ours, name).from_pipe(checked)
     pipe.set_progress_bar_config(disable=True)
     pipe.safety_checker = lambda images, **kwargs: (images, [False] * len(images))
@@ -81,7 +81,7 @@ def test_a_pipeline_with_a_function_cannot_be_saved(checked, tmp_path):
 @pytest.mark.parametrize("name", SD_COMPONENTS)
 @pytest.mark.parametrize("wrong", ["a text", Image.new("RGB", (8, 8)), ours.DDIMScheduler])
 def test_what_is_no_component_is_refused_when_it_is_set(name, wrong):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     before = getattr(pipe, name)
     with pytest.raises(ValueError, match=rf"StableDiffusionPipeline\.{name} must be an? .*; got") as error:
         setattr(pipe, name, wrong)
@@ -89,14 +89,14 @@ def test_what_is_no_component_is_refused_when_it_is_set(name, wrong):
     with pytest.raises(ValueError, match=rf"\.{name} must be"):
         pipe.register_modules(**{name: wrong})
     with pytest.raises(ValueError, match=rf"\.{name} must be"):
-        load(checkpoint("sd1"), **{name: wrong})
+        load(checkpoint("bk_sdm"), **{name: wrong})
 
 
 def test_no_component_of_a_checkpoint_passes_for_another():
     pipe = load_class(
         "StableDiffusionControlNetPipeline",
-        checkpoint("sd1", safety_checker=True),
-        controlnet=ours.ControlNetModel.from_pretrained(controlnet_folder("sd1")),
+        checkpoint("bk_sdm", safety_checker=True),
+        controlnet=ours.ControlNetModel.from_pretrained(controlnet_folder("bk_sdm")),
     )
     # Tokenizers, networks and image processors can all be called: of those only the function's own answer tells.
     strict = [name for name in pipe.components if name not in ("feature_extractor",)]
@@ -130,8 +130,8 @@ def test_what_does_the_right_things_is_taken_whatever_its_class():
 
 
 def test_a_list_of_controlnets_can_be_set_later():
-    net = ours.ControlNetModel.from_pretrained(controlnet_folder("sd1"))
-    pipe = ours.StableDiffusionControlNetPipeline.from_pipe(sharing("sd1"), controlnet=net)
+    net = ours.ControlNetModel.from_pretrained(controlnet_folder("bk_sdm"))
+    pipe = ours.StableDiffusionControlNetPipeline.from_pipe(sharing("bk_sdm"), controlnet=net)
     pipe.controlnet = [net, net]
     assert pipe.controlnet.nets == (net, net)
     with pytest.raises(ValueError, match="needs a controlnet"):
@@ -142,13 +142,13 @@ def test_a_list_of_controlnets_can_be_set_later():
 
 @pytest.mark.parametrize("name", ["unet", "vae", "scheduler"])
 def test_a_run_without_what_it_needs_does_not_begin(name):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     setattr(pipe, name, None)
     with pytest.raises(ValueError, match=f"the pipeline's {name} is None"):
         images_of(pipe)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_a_pipeline_without_text_encoders_draws_from_embeddings(family):
     pipe = sharing(family)
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")

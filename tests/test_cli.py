@@ -44,7 +44,7 @@ def command(*words, code=0):
 
 
 def generate(*words, code=0, model=None):
-    return command("generate", "a red cat", "--model", model or checkpoint("sd1"), "--steps", 2, *words, code=code)
+    return command("generate", "a red cat", "--model", model or checkpoint("bk_sdm"), "--steps", 2, *words, code=code)
 
 
 def pixels(path):
@@ -68,7 +68,7 @@ def test_an_image_and_the_command_that_makes_it_again(tmp_path):
 def test_image_i_has_the_seed_plus_i():
     generate("--num-images", 2, "--seed", 5, "--dtype", "float32", "-o", "cat.png")
     noise = [np.random.Generator(np.random.PCG64(5 + i)) for i in range(2)]
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     expected = pipe("a red cat", num_inference_steps=2, num_images_per_prompt=2, generator=noise).images
     for i in range(2):
         np.testing.assert_array_equal(pixels(f"cat-{i}.png"), np.asarray(expected[i]))
@@ -132,7 +132,7 @@ def test_a_negative_prompt_without_guidance_is_drawn_with_a_warning(caplog):
 
 
 def test_the_file_remembers_what_was_left_to_the_checkpoint(tmp_path):
-    folder = shutil.copytree(checkpoint("sd1"), tmp_path / "model")
+    folder = shutil.copytree(checkpoint("bk_sdm"), tmp_path / "model")
     (folder / "generation_config.json").write_text('{"guidance_scale": 3, "num_inference_steps": 2}')
     command("generate", "a red cat", "--model", folder, "-o", "cat.png")
     job = read_job("cat.png")
@@ -141,7 +141,7 @@ def test_the_file_remembers_what_was_left_to_the_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(("options", "held"), [((), set()), (("--upscale", "2"), {"text_encoder", "unet", "vae"})])
 def test_big_networks_of_one_call_are_dropped_when_their_stage_is_over(options, held, monkeypatch):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     monkeypatch.setattr(pipe.unet, "is_big", True)
     monkeypatch.setattr(jobs, "load", lambda job: pipe)
     generate(*options)
@@ -149,7 +149,7 @@ def test_big_networks_of_one_call_are_dropped_when_their_stage_is_over(options, 
 
 
 def test_a_prompt_that_looks_like_an_option_is_drawn_again():
-    command("generate", "--model", checkpoint("sd1"), "--steps", 1, "-o", "x.png", "--", "-v")
+    command("generate", "--model", checkpoint("bk_sdm"), "--steps", 1, "-o", "x.png", "--", "-v")
     words = shlex.split(command("info", "x.png").splitlines()[-1])
     assert words[-2:] == ["--", "-v"]
     first = pixels("x.png")
@@ -215,7 +215,9 @@ def test_mistakes_are_found_before_an_engine_is_there(words, message, monkeypatc
 
 
 def test_quiet_may_be_said_before_the_command(instant, caplog):
-    command("-q", "generate", "a red cat", "--model", checkpoint("sd1"), "--steps", 2, "--height", 128, "-o", "x.png")
+    command(
+        "-q", "generate", "a red cat", "--model", checkpoint("bk_sdm"), "--steps", 2, "--height", 128, "-o", "x.png"
+    )
     assert not caplog.text
 
 
@@ -248,7 +250,7 @@ import sys
 from mindone.diffusers import cli
 for words in (["--height", "60"], ["--lora", "nothing-here"], ["--cache", "deepcash"], ["--lora", "x:much"]):
     try:
-        cli.main(["generate", "x", "--model", {str(checkpoint("sd1"))!r}, *words])
+        cli.main(["generate", "x", "--model", {str(checkpoint("bk_sdm"))!r}, *words])
     except SystemExit as error:
         assert error.code == 1
 print("loaded", sorted({{"mindspore", "openvino", "scipy"}} & set(sys.modules)))
@@ -476,7 +478,7 @@ SHIP = "a photograph of an old wooden sailing ship in a violent storm at night, 
 )
 def test_a_picture_that_was_not_named_is_a_new_file(instant, tmp_path, first, second, names):
     for words in (first, second):
-        command("generate", *words, "--seed", 7, "--model", checkpoint("sd1"))
+        command("generate", *words, "--seed", 7, "--model", checkpoint("bk_sdm"))
     found = sorted(path.name for path in tmp_path.iterdir())
     assert len(found) == len(names) and all(any(each.endswith(name) for each in found) for name in names)
 
@@ -591,7 +593,7 @@ def test_a_comment_of_another_program_is_read(order):
 def test_what_a_format_has_no_room_for_becomes_a_png_file(instant, monkeypatch, tmp_path):
     monkeypatch.setattr(jobs, "draw", lambda *_: [Image.new("RGB", (16_384, 1))])
     generate("-o", "wide.webp")
-    command("generate", "cat " * 20_000, "--model", checkpoint("sd1"), "--steps", 1, "-o", "long.jpg")
+    command("generate", "cat " * 20_000, "--model", checkpoint("bk_sdm"), "--steps", 1, "-o", "long.jpg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.png", "wide.png"]
     assert len(read_job("long.png").prompt) == 80_000
 
@@ -617,7 +619,7 @@ def test_info_of_several_files_goes_on_after_one_without_parameters(instant):
 
 def test_info_of_a_checkpoint_s_folder_says_what_it_holds(tmp_path):
     folder = tmp_path / "sd"
-    shutil.copytree(checkpoint("sd1"), folder)
+    shutil.copytree(checkpoint("bk_sdm"), folder)
     (folder / "LICENSE.md").write_text("as is")
     weights = SafetensorsFile(folder / "unet" / "diffusion_pytorch_model.safetensors")
     half = {name: tensor.cast("float16") for name, tensor in weights.items()}
@@ -641,14 +643,14 @@ def test_info_of_a_checkpoint_s_folder_says_what_it_holds(tmp_path):
 def weight_files(tmp_path_factory):
     """A folder with a file of weights of each kind."""
     folder = tmp_path_factory.mktemp("weights")
-    folder_to_file(checkpoint("sd1"), folder / "whole.safetensors")
-    components = {name: checkpoint("sd1") / name for name in ("unet", "vae")}
+    folder_to_file(checkpoint("bk_sdm"), folder / "whole.safetensors")
+    components = {name: checkpoint("bk_sdm") / name for name in ("unet", "vae")}
     for name, component in components.items():
         shutil.copy(component / "diffusion_pytorch_model.safetensors", folder / f"{name}.safetensors")
-    shutil.copytree(checkpoint("sd1") / "text_encoder", folder / "text")
+    shutil.copytree(checkpoint("bk_sdm") / "text_encoder", folder / "text")
     shapes = {name: tensor.shape for name, tensor in SafetensorsFile(folder / "unet.safetensors").items()}
     save_file(ip_adapter(shapes, "plain"), folder / "ip.safetensors")
-    save_file(stored(kohya("sd1", {"unet": layers("sd1", "unet", (".to_q",))})), folder / "lora.safetensors")
+    save_file(stored(kohya("bk_sdm", {"unet": layers("bk_sdm", "unet", (".to_q",))})), folder / "lora.safetensors")
     half, whole = np.ones((2, 32), np.float16), np.ones((1, 64), np.float32)
     save_file({"<cat>": half}, folder / "word.safetensors")
     save_file({"clip_l": half, "clip_g": whole}, folder / "word-xl.safetensors")
@@ -714,7 +716,7 @@ def test_models_explains_a_name_that_is_not_in_its_list():
     expected = {
         "missing.ckpt": "Error: no file missing.ckpt",
         "nothing": "Error: unknown model 'nothing': no such local folder",
-        checkpoint("sd1"): "is a path, no model's name; `mindone-diffusers info` prints",
+        checkpoint("bk_sdm"): "is a path, no model's name; `mindone-diffusers info` prints",
         "acme/nothing": "Error: acme/nothing is not on this machine; `mindone-diffusers models` lists those that are",
     }
     for name, message in expected.items():
@@ -774,6 +776,6 @@ def test_a_log_has_results_alone(monkeypatch):
 def test_a_terminal_is_told_what_goes_on_unless_it_is_to_be_quiet(monkeypatch, instant):
     monkeypatch.setattr("mindone.diffusers.cli.status._is_terminal", lambda: True)
     printed = generate("-o", "cat.png").splitlines()
-    assert printed == [f"loading {checkpoint('sd1')}…", "compiling…", "wrote cat.png (8×8)"]
+    assert printed == [f"loading {checkpoint('bk_sdm')}…", "compiling…", "wrote cat.png (8×8)"]
     assert generate("-o", "cat.png", "-q", "--height", 128).splitlines() == ["wrote cat.png (8×8)"]
     assert logging.get_verbosity() == logging.WARNING and logging.is_progress_bar_enabled()

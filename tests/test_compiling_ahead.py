@@ -84,7 +84,7 @@ def test_two_graphs_are_made_ahead_at_a_time():
     assert len(made) == 3
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_the_graph_made_ahead_is_the_one_that_decodes_and_pictures_are_the_same(family, monkeypatch):
     pipe = load(checkpoint(family))
     ahead = images_of(pipe)
@@ -95,7 +95,7 @@ def test_the_graph_made_ahead_is_the_one_that_decodes_and_pictures_are_the_same(
 
 
 def test_a_picture_to_start_from_is_encoded_beside_it():
-    pipe = load_class("StableDiffusionImg2ImgPipeline", checkpoint("sd1"))
+    pipe = load_class("StableDiffusionImg2ImgPipeline", checkpoint("bk_sdm"))
     images_of(pipe, image=Image.new("RGB", (40, 56), "red"), strength=0.5)
     settle()
     assert len(pipe.vae.graphs) == 2  # encoder and decoder
@@ -103,7 +103,7 @@ def test_a_picture_to_start_from_is_encoded_beside_it():
 
 @pytest.mark.parametrize("change", ["tiling", "offload", "latents", "big"])
 def test_no_decoder_is_compiled_ahead_where_memory_or_the_call_forbids_it(change, monkeypatch):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     ahead = []
     monkeypatch.setattr(type(pipe.engine), "compile_ahead", lambda *arguments, **options: ahead.append(options))
     options = {}
@@ -179,7 +179,7 @@ def test_who_runs_on_tensors_waits_for_recordings_and_they_for_it():
 
 def test_networks_that_are_recorded_at_once_compute_what_they_compute_alone(mode):
     engine, inputs = OpenVINOEngine(), np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
-    alone, *together = (load(checkpoint("sd1")).vae for _ in range(4))
+    alone, *together = (load(checkpoint("bk_sdm")).vae for _ in range(4))
     expected = alone.decode_with(engine, inputs)
     found = []
     threads = [

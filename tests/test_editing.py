@@ -28,11 +28,15 @@ def edit():
     return pipe
 
 
-@pytest.mark.parametrize("name", CASES)
+HEAVY = ("edit a size that is rounded", "edit two of each", "edit xl", "edit xl sized", "depth two of each")
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=[pytest.mark.heavy] * (x in HEAVY)) for x in CASES])
 def test_images_match_the_reference(name):
     assert_matches_golden(name, "openvino")
 
 
+@pytest.mark.heavy
 def test_images_match_the_reference_on_mindspore():
     assert_matches_golden("edit", "mindspore")
 
@@ -184,6 +188,7 @@ def controlled(name):
     return load(name, checkpoint("sd1"), controlnet=net)
 
 
+@pytest.mark.heavy
 def test_the_published_condition_for_inpainting_with_a_controlnet_is_taken():
     pipe = controlled("StableDiffusionControlNetInpaintPipeline")
     condition = make_inpaint_condition(photo(), mask())
@@ -196,6 +201,7 @@ def test_the_published_condition_for_inpainting_with_a_controlnet_is_taken():
         draw(plain, image=condition * 2)
 
 
+@pytest.mark.heavy
 def test_latents_to_start_from_may_be_an_array_on_either_engine():
     images = []
     for engine in ("openvino", "mindspore"):

@@ -26,22 +26,22 @@ def expressions() -> list[tuple[str, str, str]]:
 
 def _expressions() -> Iterator[tuple[str, str, str]]:
     """Where an expression stands, the expression, and how it is used; "search" where that is unknown."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
-    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
-    calls = [
-        (path, node) for path, node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    ]
-    names = {id(node.value): ast.unparse(node.targets[0]) for _, node in nodes if isinstance(node, ast.Assign)}
     used: dict[str, set[str]] = {}
-    for _, node in nodes:
-        if isinstance(node, ast.Attribute) and node.attr in METHODS:
-            used.setdefault(ast.unparse(node.value).rpartition(".")[2], set()).add(node.attr)
-    for path, call in calls:
-        if ast.unparse(call.func.value) != "re" or not isinstance(call.args[0], ast.Constant):
-            continue
-        known = used.get(names.get(id(call), ""), {"search"}) if call.func.attr == "compile" else {call.func.attr}
-        for method in sorted(known):
-            yield f"{path.relative_to(PACKAGE)}:{call.lineno}", str(call.args[0].value), method
+    calls, names = [], {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in METHODS:
+                used.setdefault(ast.unparse(node.value).rpartition(".")[2], set()).add(node.attr)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
+                    calls.append((path, node, node.func.attr))
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                names[node.value] = ast.unparse(node.targets[0])
+    for path, call, method in calls:
+        if isinstance(call.args[0], ast.Constant):
+            known = used.get(names.get(call, ""), {"search"}) if method == "compile" else {method}
+            for each in sorted(known):
+                yield f"{path.relative_to(PACKAGE)}:{call.lineno}", str(call.args[0].value), each
 
 
 def texts(pattern: str) -> Iterator[str]:

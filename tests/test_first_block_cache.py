@@ -64,7 +64,7 @@ def conditions(kind, rows, seed=0):
     return {name: x.astype(np.float32) for name, x in texts.items()}
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_block_and_what_the_others_added_are_the_whole_network(kind, engine, tmp_path):
     """Under guidance, whose halves share latents: a whole step, and then one at the same latents that is not."""

@@ -30,7 +30,7 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sd2", "sdxl"))])
 def test_a_pipeline_of_a_file_draws_the_folders_image_bit_for_bit(files, family):
     # The tiny text encoders have a vocabulary of their own, which no file holds: it comes from the folder.
     pipe = DiffusionPipeline.from_single_file(
@@ -86,6 +86,7 @@ def test_the_command_line_converts_both_ways(files, tmp_path):
     assert refused.exit_code != 0 and "--output must end in .safetensors for a checkpoint" in refused.output
 
 
+@pytest.mark.heavy
 def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     job = Job(prompt="a cat", model=str(files / "sd1.safetensors"), steps=2, seed=0, dtype="float32", engine="openvino")
     folder = load(checkpoint("sd1"))
@@ -171,7 +172,7 @@ def test_the_bundled_checkpoint_is_converted_by_name_and_its_file_draws_alone(tm
         assert all(np.array_equal(mine.array(key), theirs.array(key)) for key in mine.published_parameters())
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_files_without_some_parts_draw_with_those_that_are_given(files, tmp_path, family):
     folder = load(checkpoint(family))
     file = SafetensorsFile(files / f"{family}.safetensors")
@@ -204,6 +205,7 @@ def test_published_arguments_of_from_single_file(files, tmp_path):
     assert unet.config["norm_num_groups"] == pipe.unet.config["norm_num_groups"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("pipeline", FOLDERS)
 def test_the_channels_of_a_unet_tell_which_pipeline_edits_with_it(tmp_path, pipeline):
     folder_to_file(FOLDERS[pipeline](), tmp_path / "edit.safetensors")

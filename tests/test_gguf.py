@@ -137,6 +137,7 @@ def test_counts_that_a_file_cannot_have_end_at_once(tmp_path):
         refusal(path)
 
 
+@pytest.mark.heavy
 def test_an_array_of_the_header_that_never_ends_is_refused(tmp_path):
     entry = struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 0, 2**40)
     path = tmp_path / "x.gguf"

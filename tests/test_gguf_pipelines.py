@@ -47,7 +47,7 @@ def pipeline(engine="openvino", **options):
     return load(folder(), transformer=transformer(**options), engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 def test_a_pipeline_draws_what_the_weights_of_the_file_stand_for(engine):
     pipe = pipeline(engine)
     assert isinstance(pipe, StableDiffusion3Pipeline)

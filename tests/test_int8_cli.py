@@ -49,6 +49,7 @@ def test_generate_int8_says_where_it_computes(tmp_path):
     assert result.exit_code != 0 and "int8 computes on the OpenVINO engine" in result.output
 
 
+@pytest.mark.heavy
 def test_weights_in_4_bits_are_written_and_counted(tmp_path):
     folder = tmp_path / "int4"
     result = run("quantize", "--model", checkpoint("sd1"), "-o", folder, "--weights", "int4", "--group-size", 8)

@@ -37,9 +37,9 @@ def plain():
     "options",
     [
         {},
-        {"guidance_interval": (0.0, 0.5), "num_inference_steps": 4},
-        {"cache": DeepCacheConfig(cache_interval=2), "num_inference_steps": 3},
-        {"cross_attention_kwargs": {"scale": 0.5}},
+        pytest.param({"guidance_interval": (0.0, 0.5), "num_inference_steps": 4}, marks=pytest.mark.heavy),
+        pytest.param({"cache": DeepCacheConfig(cache_interval=2), "num_inference_steps": 3}, marks=pytest.mark.heavy),
+        pytest.param({"cross_attention_kwargs": {"scale": 0.5}}, marks=pytest.mark.heavy),
     ],
     ids=["alone", "guidance interval", "DeepCache", "LoRA"],
 )

@@ -26,7 +26,7 @@ CALIBRATION = ("801:0.7:0.3", "201:0.5:0.7:-0.1")
 
 
 def job(**fields):
-    given = {"prompt": "a red cat", "model": checkpoint("sd1"), "steps": 2, "seed": 5, "engine": "openvino"}
+    given = {"prompt": "a red cat", "model": checkpoint("bk_sdm"), "steps": 2, "seed": 5, "engine": "openvino"}
     return Job(**{**given, **fields})
 
 
@@ -167,8 +167,9 @@ def pixels(images):
     return np.stack([np.asarray(image) for image in images])
 
 
+@pytest.mark.heavy
 def test_a_job_draws_what_a_pipeline_s_call_draws(pipe):
-    direct = load_tiny(checkpoint("sd1"), mindspore_dtype="float16")
+    direct = load_tiny(checkpoint("bk_sdm"), mindspore_dtype="float16")
     direct.scheduler = schedulers.EulerDiscreteScheduler.from_config(direct.scheduler.config)
     noise = [np.random.Generator(np.random.PCG64(seed)) for seed in (5, 6)]
     expected = direct(

@@ -35,7 +35,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def key():
-    return {"model": str(checkpoint("sd1")), "dtype": "float32", "engine": "openvino", "steps": 3, "seed": 1}
+    return {"model": str(checkpoint("bk_sdm")), "dtype": "float32", "engine": "openvino", "steps": 3, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,7 @@ def test_an_enlarged_icon_stays_what_it_was():
     assert quality.psnr > 22  # 24.9; 0.6 of the steps from enlarged latents come to 12.3
 
 
+@pytest.mark.heavy
 def test_images_that_are_enlarged_together_have_their_own_seeds(pipe, key):
     job = Job(prompt="a cat", **key, height=32, width=32, upscale=2, negative_prompt="a dog")
     both = draw(pipe, job.changed(num_images=2))
@@ -134,7 +135,7 @@ def test_edges_are_white_on_black_where_a_shape_ends():
 @pytest.mark.heavy
 def test_several_edges_are_followed_and_the_file_gives_the_same_image_again(key, files, tmp_path):
     output, control = tmp_path / "out.png", f"canny={files / 'photo.png'}"
-    nets = [str(controlnet_folder("sd1", number)) for number in (0, 1)]
+    nets = [str(controlnet_folder("bk_sdm", number)) for number in (0, 1)]
     words = ["generate", "a cat", "--control", control, "--control", f"image={files / 'mask.png'}", "-o", str(output)]
     words += [word for net in nets for word in ("--controlnet", net)]
     words += ["--control-scale", "1", "--control-scale", "0.5"]
@@ -144,7 +145,7 @@ def test_several_edges_are_followed_and_the_file_gives_the_same_image_again(key,
     job = read_job(output)
     assert job.control[0] == control and job.controlnet == tuple(nets) and job.control_scale == (1.0, 0.5)
     told = read_infotext(output)["extra"]["ControlNet 1"]
-    assert told == f"Module: none, Model: {controlnet_folder('sd1', 1).name}, Weight: 0.5"
+    assert told == f"Module: none, Model: {controlnet_folder('bk_sdm', 1).name}, Weight: 0.5"
     drawn = output.read_bytes()
     again = shlex.split(CliRunner().invoke(main, ["info", str(output)]).output.splitlines()[-1])
     assert CliRunner().invoke(main, again[1:]).exit_code == 0

@@ -26,7 +26,7 @@ def flat(module):
 
 
 def shape_of(module, component="unet"):
-    return networks("sd1")[component][f"{module}.weight"]
+    return networks("bk_sdm")[component][f"{module}.weight"]
 
 
 def factors(size):
@@ -110,7 +110,7 @@ KINDS = {
 
 def change_of(tensors, module, component="unet"):
     named = {f"{flat(module)}.{name}": tensor for name, tensor in tensors.items()}
-    return read_lora(stored(named), networks("sd1"))[component][f"{module}.weight"]
+    return read_lora(stored(named), networks("bk_sdm"))[component][f"{module}.weight"]
 
 
 @pytest.mark.parametrize("kind, module", KINDS.values(), ids=KINDS)
@@ -158,7 +158,7 @@ def test_biases_and_several_changes_of_one_weight_add_up():
     own = drawn(shape_of(CONVOLUTION)[0], seed=4)
     named = {**product, "diff": second, "diff_b": own, "lora_up.bias": ups}
     named = {f"{flat(CONVOLUTION)}.{name}": tensor for name, tensor in named.items()}
-    found = read_lora(stored(named), networks("sd1"))["unet"]
+    found = read_lora(stored(named), networks("bk_sdm"))["unet"]
     weight, bias = found[f"{CONVOLUTION}.weight"], found[f"{CONVOLUTION}.bias"]
     base = np.zeros(shape_of(CONVOLUTION), np.float32)
     np.testing.assert_allclose(weight.difference(base, 0.5), 0.5 * (first + second), rtol=1e-4, atol=1e-6)
@@ -206,7 +206,7 @@ def test_names_of_text_encoders_and_of_comfyui():
         named = {f"{prefix}.{TEXT}.{name}": tensor for name, tensor in pair.items()}
         assert list(read_lora(stored(named), networks("sdxl"))[component]) == [f"{TEXT}.weight"]
     norm = "diffusion_model.input_blocks.1.0.in_layers.0"
-    found = read_lora(stored({f"{norm}.diff": drawn(8), f"{norm}.diff_b": drawn(8)}), networks("sd1"))
+    found = read_lora(stored({f"{norm}.diff": drawn(8), f"{norm}.diff_b": drawn(8)}), networks("bk_sdm"))
     assert list(found["unet"]) == [f"{NORM}.weight", f"{NORM}.bias"]
 
 
@@ -227,7 +227,7 @@ EVERY_PLACE = [(lokr, LINEAR), (loha, GATED), (loha_with_cores, CONVOLUTION), (l
 
 def changed_by_hand(differences, strength=1.0):
     """The images of a pipeline whose weights were changed before it was compiled."""
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     parameters = pipe.unet.published_parameters()
     for name, difference in differences.items():
         bind(parameters[name], InMemory((pipe.unet.array(name) + strength * difference).astype(np.float32)))
@@ -242,7 +242,7 @@ def close(a, b):
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 def test_other_kinds_draw_as_changed_weights_do(engine):
     tensors, differences = file_of(*EVERY_PLACE)
-    pipe = load(checkpoint("sd1"), engine=engine)
+    pipe = load(checkpoint("bk_sdm"), engine=engine)
     plain = images_of(pipe)
     pipe.load_lora_weights(tensors, adapter_name="one")
     assert not close(images_of(pipe), plain)
@@ -255,10 +255,10 @@ def test_other_kinds_draw_as_changed_weights_do(engine):
 
 def test_other_kinds_are_switched_without_compiling_and_go_beside_low_rank_ones():
     tensors, _ = file_of(*EVERY_PLACE)
-    modules = layers("sd1", "unet", ("attn1.to_q", "conv1"))
-    pipe = load(checkpoint("sd1"))
+    modules = layers("bk_sdm", "unet", ("attn1.to_q", "conv1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_lora_weights(tensors, adapter_name="other")
-    pipe.load_lora_weights(kohya("sd1", {"unet": modules}), adapter_name="low")
+    pipe.load_lora_weights(kohya("bk_sdm", {"unet": modules}), adapter_name="low")
     images_of(pipe)
     graphs = list(pipe.unet.graphs._graphs.values())
     pipe.set_adapters(["other", "low"], [0.5, 0.8])
@@ -267,14 +267,14 @@ def test_other_kinds_are_switched_without_compiling_and_go_beside_low_rank_ones(
     pipe.set_adapters(["other", "low"], [0.25, 0.4])
     assert close(images_of(pipe), half) and not close(half, both)
     pipe.disable_lora()
-    assert close(images_of(pipe), images_of(load(checkpoint("sd1"))))
+    assert close(images_of(pipe), images_of(load(checkpoint("bk_sdm"))))
     assert all(a is b for a, b in zip(graphs, pipe.unet.graphs._graphs.values(), strict=True))
 
 
 def test_other_kinds_fuse_and_come_off_bit_for_bit(tmp_path):
     tensors, _ = file_of(*EVERY_PLACE)
     magnitude = {f"{flat(GATED)}.dora_scale": 1 + drawn(1, shape_of(GATED)[1])}
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     plain = images_of(pipe)
     before = {name: pipe.unet.array(name) for name in pipe.unet.published_parameters()}
     pipe.load_lora_weights({**tensors, **magnitude}, adapter_name="one")
@@ -288,7 +288,7 @@ def test_other_kinds_fuse_and_come_off_bit_for_bit(tmp_path):
     assert all(np.array_equal(pipe.unet.array(name), values) for name, values in before.items())
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_words_that_come_with_a_lora_are_known_as_long_as_it_is(family):
     """OneTrainer's ``bundle_emb``: images are those of the LoRA and the textual inversion from files of their own."""
     widths = {

@@ -13,7 +13,7 @@ OPTIONS = {"num_inference_steps": 4, "strength": 0.75, "output_type": "np"}
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load("StableDiffusionInpaintPipeline", checkpoint("sd1"))
+    return load("StableDiffusionInpaintPipeline", checkpoint("bk_sdm"))
 
 
 def draw(pipe, **options) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_noise_and_nothing_are_put_into_the_latents(pipe):
 @pytest.mark.parametrize("family", ["four channels", "nine channels"])
 def test_blurred_colours_are_put_into_the_picture(pipe, family):
     if family == "nine channels":
-        pipe = load("StableDiffusionInpaintPipeline", inpainting_checkpoint("sd1"))
+        pipe = load("StableDiffusionInpaintPipeline", inpainting_checkpoint("bk_sdm"))
     expected = draw(pipe, image=filled_from_around(photo(), mask()))
     np.testing.assert_array_equal(draw(pipe, image=photo(), mask_fill="blur"), expected)
     assert np.abs(draw(pipe, image=photo()) - expected).mean() > 1e-3

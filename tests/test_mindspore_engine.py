@@ -22,9 +22,9 @@ from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
 TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
 
 
-@pytest.fixture(params=["eager", "graph"])
+@pytest.fixture(params=["eager", pytest.param("graph", marks=pytest.mark.heavy)])
 def mode(request):
-    """Every claim holds op by op and inside a compiled graph."""
+    """Every claim holds op by op and inside a compiled graph, two of them in the fast tests, too."""
     previous = ms.get_context("mode")
     ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
     yield request.param
@@ -161,6 +161,7 @@ def test_embedding_takes_rows(mode):
     assert_close(run(F.embedding, [ids], [table]), table[ids])
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"], indirect=True)
 def test_geglu_gates_its_first_half_with_its_second(mode):
     x, w, b = draw(2, 3, 5), draw(8, 5), draw(8)
     a, gate = np.split(x @ w.T + b, 2, -1)
@@ -414,6 +415,7 @@ class Doubler(nn.Cell):
         return y, x
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"], indirect=True)
 def test_engine_runs_any_method_on_numpy_arrays(mode):
     engine, model = MindSporeEngine(), Doubler()
     x = np.float32([[1.0], [2.0]])

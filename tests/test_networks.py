@@ -208,7 +208,7 @@ def test_timestep_keeps_its_precision_in_half_precision(engine):
     assert error(later, late) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["unet_bk_sdm", "unet_sdxl"])
+@pytest.mark.parametrize("name", ["unet_bk_sdm", pytest.param("unet_sdxl", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 def test_latents_that_two_texts_share_are_given_once(engine, name):
     engine, case = engines.get(engine), CASES[name]

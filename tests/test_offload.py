@@ -7,7 +7,7 @@ from tiny_pipelines import checkpoint, images_of, load
 
 
 def test_offloading_holds_one_network_at_a_time_and_changes_no_image():
-    pipe, most = load(checkpoint("sd1")), []
+    pipe, most = load(checkpoint("bk_sdm")), []
     before = images_of(pipe)
     pipe.release()
     pipe.enable_model_cpu_offload()
@@ -25,7 +25,7 @@ def test_offloading_holds_one_network_at_a_time_and_changes_no_image():
 
 
 def test_a_big_network_gives_back_its_intermediate_results_and_draws_the_same(monkeypatch):
-    pipe, rests = load(checkpoint("sd1")), []
+    pipe, rests = load(checkpoint("bk_sdm")), []
     before = images_of(pipe)
     monkeypatch.setattr(pipe.unet, "is_big", True)
     rest = Graph.rest

@@ -109,7 +109,7 @@ XL_ERRORS = [
 
 @pytest.fixture(scope="module")
 def sd():
-    return load(checkpoint("sd1"))
+    return load(checkpoint("bk_sdm"))
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_an_inpainting_unet_is_named(sd, tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """A checkpoint to break."""
-    return shutil.copytree(checkpoint("sd1"), tmp_path / "broken")
+    return shutil.copytree(checkpoint("bk_sdm"), tmp_path / "broken")
 
 
 def edit_index(folder, **entries):
@@ -221,7 +221,7 @@ def refuse(folder, error, message, cls=DiffusionPipeline, **options):
 def test_unknown_model(tmp_path):
     refuse("no-such-model", FileNotFoundError, "unknown model 'no-such-model'")
     refuse(tmp_path, FileNotFoundError, "no model_index.json in")
-    refuse(checkpoint("sd1") / "unet", FileNotFoundError, "no model_index.json in .* single component")
+    refuse(checkpoint("bk_sdm") / "unet", FileNotFoundError, "no model_index.json in .* single component")
 
 
 def test_unknown_pipeline(folder):
@@ -285,7 +285,7 @@ def test_missing_variant(folder):
 
 
 def test_safety_checker_without_its_feature_extractor(folder):
-    checked = checkpoint("sd1", safety_checker=True)
+    checked = checkpoint("bk_sdm", safety_checker=True)
     refuse(checked, ValueError, "a safety_checker needs a feature_extractor", feature_extractor=None)
     pipe = DiffusionPipeline.from_pretrained(checked, safety_checker=None, scheduler=DDIMScheduler())
     assert pipe.safety_checker is None and isinstance(pipe.scheduler, DDIMScheduler)
@@ -297,7 +297,7 @@ def test_single_models_say_what_a_pipeline_is(folder):
 
 
 def test_an_image_that_memory_cannot_hold_is_refused_before_any_network_runs(monkeypatch):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 8 * 10**9)
     monkeypatch.setattr(pipe.engine, "run", lambda *_, **__: pytest.fail("a network ran"))
     said = r"^an image of 100000×100000 takes about [\d,]+ GB of memory and this machine has 8; generate at most about "
@@ -307,7 +307,7 @@ def test_an_image_that_memory_cannot_hold_is_refused_before_any_network_runs(mon
 
 @pytest.mark.parametrize("enable", ["enable_tiling", "enable_slicing"])
 def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 10**9)
     with pytest.raises(ValueError, match=r"^16 images of 1024×1024 take about "):
         checks.check_memory(pipe, 16, 1024, 1024)
@@ -349,5 +349,5 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
 )
 def test_an_argument_that_a_method_does_not_have_names_the_method_and_the_nearest(call, message):
     with pytest.raises((TypeError, ValueError)) as refusal:
-        call(load(checkpoint("sd1")))
+        call(load(checkpoint("bk_sdm")))
     assert str(refusal.value).startswith(message)

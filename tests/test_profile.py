@@ -43,6 +43,7 @@ def drawn(pipe, **options):
     return pipe(PROMPT, SIZE, SIZE, generator=np.random.default_rng(0), output_type="np", **options).images
 
 
+@pytest.mark.heavy
 def test_a_profile_goes_on_and_comes_off_bit_for_bit(pipe):
     before = drawn(pipe, num_inference_steps=4)
     profile = profile_of(pipe)

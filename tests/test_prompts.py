@@ -79,7 +79,7 @@ def test_prompts_are_parsed_as_the_web_user_interface_does(prompt):
 )
 def test_what_cannot_be_honoured_is_refused_in_one_line(prompt, said):
     with pytest.raises(ValueError) as refusal:
-        encode_prompt(sharing("sd1"), prompt)
+        encode_prompt(sharing("bk_sdm"), prompt)
     assert str(refusal.value).startswith(said) and "\n" not in str(refusal.value) and len(str(refusal.value)) < 200
 
 
@@ -110,7 +110,7 @@ def lengths(pipe, prompt):
     ],
 )
 def test_pieces_end_at_75_tokens_after_a_near_comma_or_at_a_break(prompt, expected):
-    assert lengths(sharing("sd1"), prompt) == expected
+    assert lengths(sharing("bk_sdm"), prompt) == expected
 
 
 # ---- embeddings ------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_the_padding_of_the_second_encoder_of_xl_is_its_tokenizers_own():
     assert second.framed([5])[2:4] == [pipe.tokenizer_2.eos_token_id, pipe.tokenizer_2.pad_token_id]
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_a_weight_of_one_is_no_weight_and_short_prompts_draw_as_ever(family):
     pipe = sharing(family)
     embeds = encode_prompt(pipe, "a (red:1.0) cat", "blue")
@@ -195,14 +195,14 @@ def test_without_a_negative_prompt_xl_stays_away_from_zeros():
 
 
 def test_several_prompts_have_as_many_pieces_as_the_longest():
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     both = encode_prompt(pipe, ["a (cat)", LONG])["prompt_embeds"]
     assert both.shape[:2] == (2, 154)
     np.testing.assert_array_equal(both[:1, :77], encode_prompt(pipe, "a (cat)")["prompt_embeds"])
     np.testing.assert_array_equal(both[:1, 77:], encode_prompt(pipe, "")["prompt_embeds"])
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_the_end_of_a_long_prompt_counts(family, engine):
     pipe = sharing(family, engine)
@@ -263,7 +263,7 @@ def test_a_word_of_several_vectors_has_one_weight_and_one_piece(family):
 
 
 def test_a_job_with_weights_draws_what_the_embeddings_draw():
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     job = Job(prompt=WEIGHED, negative_prompt="(blue)", prompt_weights=True, model="x", steps=2, seed=5, clip_skip=1)
     noise = [np.random.Generator(np.random.PCG64(5))]
     embeds = encode_prompt(pipe, WEIGHED, "(blue)", clip_skip=1)
@@ -282,7 +282,7 @@ def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path, cap
         return result.output
 
     file = tmp_path / "cat.png"
-    options = ("--model", checkpoint("sd1"), "--steps", 2, "--seed", 5, "--engine", "openvino", "--dtype", "float32")
+    options = ("--model", checkpoint("bk_sdm"), "--steps", 2, "--seed", 5, "--engine", "openvino", "--dtype", "float32")
     run("generate", WEIGHED, "--prompt-weights", *options, "-o", file)
     assert read_job(file).prompt_weights
     assert "--prompt-weights" in shlex.split(run("info", file).splitlines()[-1])

@@ -117,6 +117,7 @@ def test_schedulers_are_exchanged_and_say_what_is_compatible(quick):
     differ(image, quick(PROMPT).images[0])
 
 
+@pytest.mark.heavy
 def test_a_prompt_embedding_and_sizes_of_a_text_to_image_guide(quick):
     pipe = sharing("sd2")
     image = quick(PROMPT, height=48, width=80, guidance_scale=3.5, negative_prompt="on").images[0]
@@ -129,6 +130,7 @@ def test_a_prompt_embedding_and_sizes_of_a_text_to_image_guide(quick):
 # ---- batched_inference, reusing_seeds, image_quality -----------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_batches_of_prompts_and_of_generators(quick):
     images = quick([PROMPT, "on a mat"], generator=[generator(i) for i in range(2)]).images
     same(images[1], quick("on a mat", generator=generator(1)).images[0])
@@ -156,7 +158,7 @@ def test_output_types(output_type, quick):
     ["enable_sequential_cpu_offload", "fuse_qkv_projections", "save_lora_weights", "hf_device_map"],
 )
 def test_methods_that_are_not_here_say_why(name):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     assert not hasattr(pipe, name)
     with pytest.raises(AttributeError, match=f"StableDiffusionPipeline has no {name}: .{{20}}"):
         getattr(pipe, name)
@@ -181,9 +183,10 @@ def test_chains_of_pipelines_hand_on_latents_and_pictures():
     differ(kept, redrawn)
 
 
+@pytest.mark.heavy
 def test_auto_pipelines_take_the_checkpoints_family_and_a_controlnet():
-    net = ours.ControlNetModel.from_pretrained(controlnet_folder("sd1"), mindspore_dtype="float32")
-    pipe = AutoPipelineForText2Image.from_pretrained(checkpoint("sd1"), controlnet=net, engine="openvino")
+    net = ours.ControlNetModel.from_pretrained(controlnet_folder("bk_sdm"), mindspore_dtype="float32")
+    pipe = AutoPipelineForText2Image.from_pretrained(checkpoint("bk_sdm"), controlnet=net, engine="openvino")
     pipe.set_progress_bar_config(disable=True)
     image = pipe(PROMPT, image=photo(), num_inference_steps=2, controlnet_conditioning_scale=0.5).images[0]
     assert type(pipe).__name__ == "StableDiffusionControlNetPipeline" and image.size == SIZE
@@ -192,6 +195,7 @@ def test_auto_pipelines_take_the_checkpoints_family_and_a_controlnet():
 # ---- sdxl, sdxl_turbo ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_base_and_its_refiner_share_parts_and_the_way():
     base = sharing("sdxl")
     refiner = load(refiner_checkpoint(), text_encoder_2=base.text_encoder_2, vae=base.vae, variant=None)
@@ -260,7 +264,7 @@ def test_zero_terminal_signal_with_trailing_steps_and_rescaled_guidance(quick):
 
 
 def test_a_run_is_interrupted_and_previewed():
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     seen = []
 
     def watch(pipe, i, t, callback_kwargs):
@@ -275,10 +279,11 @@ def test_a_run_is_interrupted_and_previewed():
     same(latents, seen[-1])
 
 
+@pytest.mark.heavy
 def test_an_ip_adapter_is_switched_off_after_some_steps():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_ip_adapter(
-        ip_adapter_folder("sd1", "plain"), subfolder="models", weight_name="ip-adapter_sd15.safetensors"
+        ip_adapter_folder("bk_sdm", "plain"), subfolder="models", weight_name="ip-adapter_sd15.safetensors"
     )
     pipe.set_ip_adapter_scale(0.6)
     callback = IPAdapterScaleCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=1)
@@ -364,7 +369,7 @@ def test_text_encoders_may_be_left_out_where_embeddings_are_given():
     same(pipe(**given, **options, generator=generator()).images, full(PROMPT, **options, generator=generator()).images)
 
 
-@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd2", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_memory_saving_switches_change_no_picture(family):
     pipe = sharing(family)
     options = {"num_inference_steps": 2, "output_type": "np"}
@@ -384,11 +389,11 @@ def test_memory_saving_switches_change_no_picture(family):
 
 
 def test_pickling_a_pipeline_says_what_to_do_instead():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     for attempt in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError, match=r"StableDiffusionPipeline cannot be pickled.*load it again there") as error:
             attempt(pipe)
-        assert "\n" not in str(error.value) and str(checkpoint("sd1")) in str(error.value)
+        assert "\n" not in str(error.value) and str(checkpoint("bk_sdm")) in str(error.value)
     assert copy.copy(pipe).unet is pipe.unet
 
 
@@ -413,5 +418,5 @@ def test_calls_take_the_references_arguments_in_its_order(name):
 
 
 def test_stable_diffusion_takes_a_safety_checker_of_none():
-    pipe = StableDiffusionPipeline.from_pretrained(checkpoint("sd1", safety_checker=True), safety_checker=None)
+    pipe = StableDiffusionPipeline.from_pretrained(checkpoint("bk_sdm", safety_checker=True), safety_checker=None)
     assert pipe.safety_checker is None and pipe.feature_extractor is not None

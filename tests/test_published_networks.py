@@ -15,7 +15,7 @@ PROMPT = np.array([[1, 5, 9, 2]], np.int32)
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load(checkpoint("sd1"))
+    return load(checkpoint("bk_sdm"))
 
 
 def draw(*shape, seed=0):
@@ -136,6 +136,7 @@ def test_memory_efficient_attention_has_its_published_names(pipe):
         unet.enable_xformers_memory_efficient_attention(attention_op="cutlass")
 
 
+@pytest.mark.heavy
 def test_arrays_and_tensors_may_be_mixed_in_one_call(pipe):
     x, y = draw(1, 4, 8, 8), draw(1, 77, 16)
     expected = pipe.unet(x, 10, y).sample

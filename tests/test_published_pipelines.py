@@ -17,15 +17,15 @@ from tiny_pipelines import PROMPT, checkpoint, images_of, load, tiny_autoencoder
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load(checkpoint("sd1"))
+    return load(checkpoint("bk_sdm"))
 
 
 def test_a_pipeline_says_what_it_is_made_of(pipe):
     assert pipe.config.unet == ("diffusers", "UNet2DConditionModel")
     assert pipe.config["safety_checker"] == (None, None) and pipe.config._class_name == "StableDiffusionPipeline"
-    assert pipe.name_or_path == pipe.config._name_or_path == str(checkpoint("sd1"))
+    assert pipe.name_or_path == pipe.config._name_or_path == str(checkpoint("bk_sdm"))
     assert pipe.device == "cpu" and pipe.dtype == "float32"
-    index = StableDiffusionPipeline.load_config(checkpoint("sd1"))
+    index = StableDiffusionPipeline.load_config(checkpoint("bk_sdm"))
     written = json.loads(pipe.to_json_string())
     assert {name: written[name] for name in index if name in written and written[name] != [None, None]} == {
         name: index[name] for name in index if name in written and index[name] != [None, None]
@@ -39,7 +39,7 @@ def test_a_pipeline_is_made_from_the_components_of_another(pipe):
 
 
 def test_components_and_settings_are_replaced_by_name():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     vae = AutoencoderTiny.from_pretrained(tiny_autoencoder_folder())
     pipe.register_modules(vae=vae)
     pipe.register_to_config(requires_safety_checker=False)
@@ -52,7 +52,7 @@ def test_components_and_settings_are_replaced_by_name():
 
 
 def test_a_pipeline_is_cast_as_a_whole():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     assert pipe.to(ms.float16) is pipe
     assert {pipe.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {"float16"}
     with pytest.raises(ValueError, match="this process runs on cpu, got device 'cuda'"):
@@ -96,7 +96,7 @@ def test_a_loop_of_ones_own_gives_the_pipelines_image(pipe):
 def test_a_safety_checker_can_be_run_by_hand(pipe):
     images = images_of(pipe)
     assert pipe.run_safety_checker(images)[1] is None
-    checked = load(checkpoint("sd1", safety_checker=True))
+    checked = load(checkpoint("bk_sdm", safety_checker=True))
     expected = checked(PROMPT, num_inference_steps=2, generator=np.random.default_rng(0), output_type="np")
     made, unsafe = checked.run_safety_checker(images)
     assert unsafe == expected.nsfw_content_detected
@@ -140,7 +140,7 @@ def test_what_is_saved_can_be_pushed_to_a_repository(pipe, tmp_path, monkeypatch
 
 
 def test_a_pipeline_is_saved_in_a_variant_and_in_shards_and_refuses_what_it_cannot_honour(tmp_path):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.save_pretrained(tmp_path, variant="fp16", max_shard_size="20KB")
     assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json").is_file()
     assert (tmp_path / "text_encoder" / "model.safetensors.index.fp16.json").is_file()

@@ -26,7 +26,7 @@ MOST_BASES = 3
 @pytest.fixture(scope="module")
 def read() -> dict[str, set[CodeType]]:
     """The functions that the second call of a pipeline runs, by file."""
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     found: dict[str, set[CodeType]] = defaultdict(set)
 
     def see(frame: FrameType, event: str, argument: object) -> None:

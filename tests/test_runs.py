@@ -173,7 +173,7 @@ class Twice(nn.Cell):
         return F.affine(self.inner(*inputs), 2.0)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 def test_a_cell_can_be_wrapped_after_loading(engine, tmp_path):
     pipe = load(checkpoint("bk_sdm"), engine=engine)
     before = draw(pipe, 0)

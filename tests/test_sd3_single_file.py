@@ -65,6 +65,7 @@ def test_only_what_is_the_other_way_round_there_is_copied():
     assert sorted(copied) == sorted(f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))
 
 
+@pytest.mark.heavy
 def test_a_folder_comes_back_as_it_was(tmp_path):
     convert.file_to_folder(file(), tmp_path / "back")
     for name in NETWORKS:

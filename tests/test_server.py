@@ -41,7 +41,7 @@ WEB_DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height":
 
 
 def settings(**more) -> Settings:
-    return Settings(**{"model": (f"tiny={checkpoint('sd1')}",), "max_queue": 2, **more})
+    return Settings(**{"model": (f"tiny={checkpoint('bk_sdm')}",), "max_queue": 2, **more})
 
 
 def client_for(app) -> TestClient:
@@ -86,7 +86,7 @@ def test_generations_give_images_that_remember_their_job_but_no_path_of_the_serv
     image = image_of(answer["data"][0]["b64_json"])
     job = json.loads(image.text["mindone-diffusers"])["job"]
     assert job["model"] == "tiny" and job["prompt"] == "a red cat" and job["num_images"] == 2
-    assert str(checkpoint("sd1")) not in str(image.text)
+    assert str(checkpoint("bk_sdm")) not in str(image.text)
 
 
 @pytest.mark.parametrize(("scheduler", "steps"), [("pndm", [0, 1, 2, 3, 4]), ("heun", [0, 1, 1, 2, 2, 3, 4])])
@@ -442,7 +442,7 @@ def test_an_affine_preview_is_exact_where_the_decoder_is_affine():
 
 
 def test_previews_are_decoded_only_where_that_takes_next_to_nothing():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     estimate = Estimate(pipe, pipe.engine.asarray(np.zeros((1, 4, 8, 8), np.float32)))
     decoded = [estimate.picture().size for _ in range(2)]  # the first time of a size is not held against it
     assert decoded == [(64, 64)] * 2 and estimate.picture(seconds=0).size == (8, 8)

@@ -42,7 +42,7 @@ DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
 
 
 def make_service(**more) -> Service:
-    return Service(Settings(**{"model": (f"tiny={checkpoint('sd1')}",), **more}))
+    return Service(Settings(**{"model": (f"tiny={checkpoint('bk_sdm')}",), **more}))
 
 
 def post(port: int, path: str, body: object, timeout: float = 600) -> tuple[int, bytes]:

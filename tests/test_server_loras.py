@@ -20,10 +20,13 @@ from tiny_pipelines import checkpoint
 def catalogue(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loras")
     for name, mark in (("style", "attn1.to_q"), ("film", "conv1")):
-        modules = {"unet": layers("sd1", "unet", (mark,)), "text_encoder": layers("sd1", "text_encoder", ("fc1",))}
-        save_file(stored(kohya("sd1", modules)), folder / f"{name}.safetensors")
+        modules = {
+            "unet": layers("bk_sdm", "unet", (mark,)),
+            "text_encoder": layers("bk_sdm", "text_encoder", ("fc1",)),
+        }
+        save_file(stored(kohya("bk_sdm", modules)), folder / f"{name}.safetensors")
     names = tuple(str(folder / f"{name}.safetensors") for name in ("style", "film"))
-    return Catalogue(Settings(model=(str(checkpoint("sd1")),), lora=names, dtype="float32", engine="openvino"))
+    return Catalogue(Settings(model=(str(checkpoint("bk_sdm")),), lora=names, dtype="float32", engine="openvino"))
 
 
 def job_of(catalogue, prompt):

@@ -22,7 +22,7 @@ from mindone.diffusers.server.catalogue import Catalogue
 from mindone.diffusers.server.profiles import Speeds
 from tiny_pipelines import checkpoint
 
-FOLDER = str(checkpoint("sd1"))
+FOLDER = str(checkpoint("bk_sdm"))
 FAST = {"prompt": "a red cat", "seed": 1, "profile": "fast"}
 PICTURE = Image.effect_noise((64, 64), 80).convert("RGB")
 
@@ -41,7 +41,7 @@ def client(tmp_path_factory):
     settings = Settings(
         model=(f"tiny={FOLDER}", "icons"),
         profile=(str(folder / "fast.json"), f"slow={folder / 'slow.json'}"),
-        controlnet=(f"follow={controlnet_folder('sd1')}",),
+        controlnet=(f"follow={controlnet_folder('bk_sdm')}",),
     )
     with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
@@ -99,12 +99,13 @@ def test_only_what_is_offered_can_be_named(client, change, status, field):
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, field)
 
 
+@pytest.mark.heavy
 def test_a_controlnet_follows_a_picture_from_noise_and_from_another_picture(client):
     given = {"prompt": "a red cat", "seed": 1, "steps": 2, "controlnet": "follow", "control_kind": "image"}
     body = {**given, "size": "64x64", "control_image": base64_of(PICTURE)}
     image = image_of(client.post("/v1/images/generations", json=body))
     job = Job(model=FOLDER, prompt="a red cat", seed=1, steps=2, height=64, width=64, control=("image=a.png",),
-              controlnet=(str(controlnet_folder("sd1")),))  # fmt: skip
+              controlnet=(str(controlnet_folder("bk_sdm")),))  # fmt: skip
     followed = draw(load(job), job, pictures=Pictures(controls=(("image", PICTURE),)))[0]
     assert image.tobytes() == followed.tobytes()
     files = {name: ("a.png", png(PICTURE), "image/png") for name in ("image", "control_image")}

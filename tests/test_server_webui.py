@@ -26,7 +26,7 @@ DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height": 64,
 @pytest.fixture(scope="module")
 def client():
     settings = Settings(
-        model=(f"tiny={checkpoint('sd1')}",), lora=("style=/secret/style.safetensors",), dtype="float32"
+        model=(f"tiny={checkpoint('bk_sdm')}",), lora=("style=/secret/style.safetensors",), dtype="float32"
     )
     with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
@@ -479,7 +479,7 @@ def test_an_empty_prompt_is_for_that_interface_alone(client):
 
 
 def test_more_layers_than_the_text_encoder_has_are_refused_in_the_client_s_own_count(client):
-    layers = json.loads((checkpoint("sd1") / "text_encoder/config.json").read_text())["num_hidden_layers"]
+    layers = json.loads((checkpoint("bk_sdm") / "text_encoder/config.json").read_text())["num_hidden_layers"]
     assert txt2img(client, override_settings={"CLIP_stop_at_last_layers": layers + 1}).shape == (64, 64, 3)
     stop = {"CLIP_stop_at_last_layers": 12}
     for path, body in (

@@ -228,7 +228,7 @@ def test_half_of_the_bytes_in_half_precision(files, tmp_path):
     assert {t.dtype for c in single.components.values() for t in c.weights.values()} == {"F16"}
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.heavy)])
 def test_the_folder_of_a_single_file_draws_the_same_image(files, tmp_path, family):
     convert.file_to_folder(files / f"{family}.safetensors", tmp_path / family, config=checkpoint(family))
     assert np.array_equal(images_of(load(tmp_path / family)), images_of(load(checkpoint(family))))

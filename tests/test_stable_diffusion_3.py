@@ -265,6 +265,7 @@ def test_a_job_may_do_without_t5():
         jobs.load(key.changed(without=("vae",)))
 
 
+@pytest.mark.heavy
 def test_calibrating_reads_all_prompts_first_and_holds_one_network_at_a_time(monkeypatch):
     pipe, calls, run = load(checkpoint()), [], ObservingEngine.run
 

@@ -21,9 +21,9 @@ def differs(a, b):
     return float(np.abs(a - b).mean()) > 1e-4
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 def test_a_word_of_several_vectors_changes_the_image_until_it_is_forgotten(engine, tmp_path):
-    pipe = load(checkpoint("sd1"), engine=engine)
+    pipe = load(checkpoint("bk_sdm"), engine=engine)
     plain, ids = images_of(pipe, prompt=PROMPT), pipe.tokenizer(PROMPT)
     save_file({WORD: StoredTensor.from_numpy(vectors(pipe))}, tmp_path / "learned_embeds.safetensors")
     pipe.load_textual_inversion(tmp_path)
@@ -57,7 +57,7 @@ def ids_in(pipe, text, encoder="text_encoder"):
 
 
 def test_a_word_that_begins_with_another_is_itself():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     for word, count in (("easynegative", 3), ("easynegativev2", 2), ("easy", 1)):
         pipe.load_textual_inversion({word: vectors(pipe, count=count)})
     assert ids_in(pipe, "easynegativev2 easynegative") == [3, 4, 0, 1, 2]
@@ -69,7 +69,7 @@ def test_a_word_that_begins_with_another_is_itself():
 
 @pytest.mark.parametrize("typed", ["EasyWord", "easyword", "EASYWORD", "EasyWord EasyWord_1 EasyWord_2"])
 def test_a_word_has_all_its_vectors_in_any_case_and_once_it_is_spelled_out(typed):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_textual_inversion({"EasyWord": vectors(pipe, count=3)})
     assert ids_in(pipe, f"{typed} cat {typed}") == [0, 1, 2, None, 0, 1, 2]
     spelled = pipe.maybe_convert_prompt(f"{typed} cat", pipe.tokenizer)
@@ -78,7 +78,7 @@ def test_a_word_has_all_its_vectors_in_any_case_and_once_it_is_spelled_out(typed
 
 
 def test_a_long_prompt_is_cut_after_the_words_are_spelled_out(caplog):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_textual_inversion({"EasyWord": vectors(pipe, count=3)})
     images_of(pipe, prompt="cat " * 73 + "EasyWord")
     assert "this part is ignored: EasyWord_2" in caplog.text
@@ -88,7 +88,7 @@ def test_a_long_prompt_is_cut_after_the_words_are_spelled_out(caplog):
 def test_vectors_are_taken_as_they_are(kind):
     import mindspore as ms
 
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     given = vectors(pipe)
     kinds = {
         "numpy": lambda: given,
@@ -119,7 +119,7 @@ def test_the_published_guide_to_xl_loads_two_words_for_each_encoder_and_forgets_
 
 
 def test_lists_load_a_word_each(tmp_path):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     save_file({"emb_params": StoredTensor.from_numpy(vectors(pipe))}, tmp_path / "filed.safetensors")
     folder = tmp_path / "words" / "sub"
     folder.mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_lists_load_a_word_each(tmp_path):
     ],
 )
 def test_what_is_no_word_is_refused_and_leaves_the_pipeline_as_it_was(given, token, said):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_textual_inversion({WORD: vectors(pipe)})
     before = pipe.tokenizer.get_vocab()
     with pytest.raises(ValueError) as refusal:
@@ -165,18 +165,18 @@ def test_what_is_no_word_is_refused_and_leaves_the_pipeline_as_it_was(given, tok
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_saved_pipeline_keeps_its_words(count, tmp_path):
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_textual_inversion({WORD: vectors(pipe, count=count)})
     pipe.save_pretrained(tmp_path)
     np.testing.assert_array_equal(images_of(load(tmp_path), prompt=PROMPT), images_of(pipe, prompt=PROMPT))
 
 
 def test_mistakes_are_refused():
-    pipe = load(checkpoint("sd1"))
+    pipe = load(checkpoint("bk_sdm"))
     pipe.load_textual_inversion({WORD: vectors(pipe)})
     with pytest.raises(ValueError, match="the tokenizer knows '<cat-toy>' already; pass another token="):
         pipe.load_textual_inversion({WORD: vectors(pipe)})
     with pytest.raises(ValueError, match="no textual inversion 'dog' is loaded; loaded are \\['<cat-toy>'\\]"):
         pipe.unload_textual_inversion("dog")
     with pytest.raises(ValueError, match="must be the pipeline's own"):
-        pipe.load_textual_inversion({"x": vectors(pipe)}, text_encoder=load(checkpoint("sd1")).text_encoder)
+        pipe.load_textual_inversion({"x": vectors(pipe)}, text_encoder=load(checkpoint("bk_sdm")).text_encoder)

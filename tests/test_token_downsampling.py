@@ -11,7 +11,7 @@ def sized(pipe, height=16, width=16):
     return images_of(pipe, height=height, width=width)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 def test_factor_1_equals_none_and_factor_2_does_not(engine):
     pipe = load(checkpoint("sd1"), engine=engine)
     before = sized(pipe)
@@ -57,6 +57,7 @@ def _path(unet, parameter):
     return next(path for path, each in unet.parameters_and_names() if each is parameter)
 
 
+@pytest.mark.heavy
 def test_odd_sizes_are_drawn_and_the_parameters_keep_their_names(tmp_path):
     pipe = load(checkpoint("sdxl"))  # which attends at its second level alone
     names = [name for name, _ in pipe.unet.parameters_and_names()]

@@ -68,8 +68,9 @@ def test_it_has_names_options_and_a_noise_schedule(toy):
         by_name("flow-euler", own.config)
 
 
+@pytest.mark.heavy
 def test_a_pipeline_draws_with_it_and_is_saved_and_loaded_with_it(toy, tmp_path):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     pipe.scheduler = by_name("toy", pipe.scheduler.config)
     pipe.save_pretrained(tmp_path)
     loaded = load_tiny(tmp_path)
@@ -78,7 +79,7 @@ def test_a_pipeline_draws_with_it_and_is_saved_and_loaded_with_it(toy, tmp_path)
 
 
 def test_jobs_pictures_profiles_and_the_bench_know_it(toy):
-    job = Job(prompt="a cat", model=checkpoint("sd1"), steps=2, scheduler="toy", engine="openvino", dtype="float32")
+    job = Job(prompt="a cat", model=checkpoint("bk_sdm"), steps=2, scheduler="toy", engine="openvino", dtype="float32")
     assert draw(load(job), job)[0].size == (64, 64)
     assert Job.from_json(job.to_json()) == job
     text = format_infotext({"prompt": "a cat", "steps": 2, "seed": 1, "scheduler": "toy"})
@@ -91,7 +92,7 @@ def test_jobs_pictures_profiles_and_the_bench_know_it(toy):
 
 
 def test_tune_refuses_it_because_it_says_that_it_draws_noise(toy):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     pipe.scheduler = by_name("toy", pipe.scheduler.config)
     with pytest.raises(ValueError, match="ToyScheduler draws new noise at every step"):
         tune(pipe)
@@ -108,7 +109,7 @@ def test_the_server_lists_it_and_takes_it(toy):
 
 
 def test_the_command_line_draws_with_it_in_a_process_that_has_declared_it(toy, tmp_path):
-    words = ["a cat", "--model", str(checkpoint("sd1")), "--steps", "2", "--engine", "openvino", "-o"]
+    words = ["a cat", "--model", str(checkpoint("bk_sdm")), "--steps", "2", "--engine", "openvino", "-o"]
     done = CliRunner().invoke(cli.main, ["generate", *words, str(tmp_path / "a.png"), "--scheduler", "toy"])
     assert done.exit_code == 0, done.output
     printed = CliRunner().invoke(cli.main, ["info", str(tmp_path / "a.png")]).output

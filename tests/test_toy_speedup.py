@@ -25,7 +25,7 @@ from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.seeds import first_seeds
 from tiny_pipelines import checkpoint, images_of, sharing
 
-PNG = {"model": str(checkpoint("sd1")), "steps": 4, "engine": "openvino", "dtype": "float32", "seed": 0}
+PNG = {"model": str(checkpoint("bk_sdm")), "steps": 4, "engine": "openvino", "dtype": "float32", "seed": 0}
 
 
 def declare_toy() -> type[Cache]:
@@ -90,7 +90,7 @@ def test_it_has_a_text_a_range_and_a_check(toy):
 
 
 def test_a_pipeline_draws_with_it(toy):
-    pipe = sharing("sd1")
+    pipe = sharing("bk_sdm")
     without = images_of(pipe)
     pipe.caches = (toy(1),)
     np.testing.assert_array_equal(images_of(pipe), without)

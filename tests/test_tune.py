@@ -34,7 +34,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load(checkpoint("sd1"))
+    return load(checkpoint("bk_sdm"))
 
 
 @pytest.fixture
