@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,7 +371,7 @@ run()
     [
         ("click", ["generate", "a rocket"]),
         ("mindspore", ["generate", "a rocket", "-o", "x.png"]),
-        ("PIL", ["info", "x.png"]),
+        ("PIL", ["info", str(Path(__file__).parent / "golden" / "icons.png")]),
         ("openvino", ["tune"]),
         ("uvicorn", ["serve", "--port", "0"]),
     ],
