@@ -676,7 +676,7 @@ def weight_files(tmp_path_factory):
         ("unet", {"family": "Stable Diffusion 1.x", "networks": "unet: UNet2DConditionModel"}),
         ("vae", {"networks": "vae: AutoencoderKL"}),
         ("text/model", {"network": "CLIPTextModel"}),
-        ("lora", {"kind": "a LoRA", "taken by": "--lora, load_lora_weights"}),
+        ("lora", {"kind": "a LoRA", "taken by": "load_lora_weights (--lora)"}),
         ("word", {"kind": "a textual inversion", "width": "32", "F16": "1 tensor, 64 weights, 0.0 MB"}),
         ("word-xl", {"kind": "a textual inversion", "width": "64 and 32", "taken by": "load_textual_inversion"}),
         ("ip", {"kind": "an IP-Adapter", "taken by": "load_ip_adapter"}),
@@ -693,6 +693,43 @@ def test_info_of_a_safetensors_file_says_what_it_is(name, expected, weight_files
 def test_info_takes_a_name_that_models_lists():
     assert "StableDiffusionPipeline" in command("info", "icons")
     assert command("info", "icon", code=1) == "Error: no file icon\n"
+
+
+# ---- the wrong thing in the wrong place ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--image", ""], "Invalid value for '--image': it is empty; give a value, or leave the option out"),
+        (["--model", ""], "Invalid value for '--model': it is empty"),
+        (["--lora", ""], "Invalid value for '--lora': it is empty"),
+        (["--guidance-interval", "0.5"], "guidance_interval must be 2 values, got ['0.5']"),
+        (["--tiny-vae", "icons"], "icons is a whole pipeline; give an autoencoder's folder or hub id as tiny_vae"),
+        (["--tiny-vae", "FOLDER/vae.safetensors"], "vae.safetensors is a file; give an autoencoder's folder"),
+        (["--model", "FOLDER/lora.safetensors"], "is a LoRA: give it to load_lora_weights (--lora)"),
+        (["--lora", "FOLDER/word.safetensors"], "is no LoRA, by its tensors '<cat>'; mindone-diffusers info FILE says"),
+    ],
+)
+def test_what_an_option_does_not_take_is_named(words, message, weight_files):
+    words = [word.replace("FOLDER", str(weight_files)) for word in words]
+    model = [] if "--model" in words else ["--model", checkpoint("sd1")]
+    result = CliRunner().invoke(cli.main, ["generate", "a red cat", *map(str, model), "--steps", "1", *words])
+    assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
+
+
+def test_a_negative_prompt_may_be_empty(instant):
+    generate("--negative-prompt", "", "-o", "cat.png")
+
+
+def test_convert_overwrites_neither_a_file_nor_its_own_checkpoint(weight_files, tmp_path):
+    folder = shutil.copytree(checkpoint("sd1"), tmp_path / "sd")
+    own = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    before = own.read_bytes()
+    assert "lies in the checkpoint itself" in command("convert", folder, "-o", own, code=1)
+    assert own.read_bytes() == before
+    whole = weight_files / "whole.safetensors"
+    assert f"the folder {whole} is a file" in command("convert", whole, "-o", whole, code=1)
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------

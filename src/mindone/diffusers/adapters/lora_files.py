@@ -128,6 +128,11 @@ class LoraFile:
                 raise ValueError(f"{self.source} is {kind}, which is not supported: it has {shown(name)}")
         resolvers = {component: Resolver(component, shapes, self.names) for component, shapes in networks.items()}
         layers, strange = _grouped(tensors, resolvers, networks, self.names)
+        if strange and not layers and not is_lora(tensors):
+            raise ValueError(
+                f"{self.source} is no LoRA, by its tensors {_listed([shown(name) for name in strange], ', ')}; "
+                "mindone-diffusers info FILE says what it is"
+            )
         if strange:
             raise ValueError(
                 f"{self.source}: {len(strange)} of {len(tensors)} keys fit nothing here: "

@@ -17,7 +17,7 @@ from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.tokenizer_base import TokenizerBase
 from ..loading.weights import Weights, open_weights
-from ..utils.files import whole_folder, write_json
+from ..utils.files import check_folder, whole_folder, write_json
 from .files import SingleFile, open_single_file
 from .registry import layouts
 
@@ -59,6 +59,7 @@ def file_to_folder(
         extract_ema=extract_ema,
     )
     folder = Path(folder)
+    check_folder(folder)
     if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
         raise FileExistsError(f"{folder} already has a checkpoint; give another folder")
     with whole_folder(folder, MODEL_INDEX) as writing:
@@ -95,6 +96,8 @@ def folder_to_file(
     if Path(source).is_dir() and not (Path(source) / MODEL_INDEX).is_file():
         _write_alone(Path(source), path, variant, dtype)
         return
+    if Path(source).resolve() in Path(path).resolve().parents:
+        raise ValueError(f"{path} lies in the checkpoint itself; give another place")
     checkpoint = Source(source)
     networks = {part.component for layout in layouts() for part in layout.parts}
     names = {*networks, *(name.replace("text_encoder", "tokenizer") for name in networks), "scheduler"}

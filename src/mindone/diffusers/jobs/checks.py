@@ -208,6 +208,8 @@ def check_names(option: str, *names: str | None) -> None:
             raise FileNotFoundError(str(error).replace("unknown model", f"unknown {option}", 1)) from None
         if option == "model" and found is not None:
             _check_draws(name, found)
+        if option == "tiny_vae" and found is not None:
+            _check_decodes(name, found)
 
 
 def _check_draws(name: str, root: Path) -> None:
@@ -218,6 +220,14 @@ def _check_draws(name: str, root: Path) -> None:
         raise ValueError(f"{name} is a LoRA; use --lora {name}")
     if (root / CONFIG_NAME).is_file() and "Autoencoder" in str(read_config(root, CONFIG_NAME).get("_class_name")):
         raise ValueError(f"{name} is an autoencoder; use --tiny-vae {name}")
+
+
+def _check_decodes(name: str, root: Path) -> None:
+    """Refuse what is no folder of an autoencoder alone."""
+    if (root / MODEL_INDEX).is_file():
+        raise ValueError(f"{name} is a whole pipeline; give an autoencoder's folder or hub id as tiny_vae (--tiny-vae)")
+    if root.is_file():
+        raise ValueError(f"{name} is a file; give an autoencoder's folder or hub id as tiny_vae (--tiny-vae)")
 
 
 def check_run(view: Parts, job: Job, size: tuple[int | None, int | None], images: int) -> None:

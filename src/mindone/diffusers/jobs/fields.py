@@ -154,13 +154,16 @@ def unknown_field(name: str, known: Iterable[str]) -> str:
     return f"unknown field {shown(name)}; {nearest_or_all(name, known)}"
 
 
-def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
+def _first_reason(error: ValidationError, known: Mapping[str, FieldInfo]) -> str:
     """Pydantic's first complaint in one line: the field, what was given, and what would work."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown_field(name, known)
     if first["type"] == "missing":
+        field, *at = first["loc"]
+        if at and isinstance(at[0], int):  # a value of several
+            return f"{field} must be {len(get_args(plain_type(known[str(field)])))} values, got {shown(first['input'])}"
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     if not name:  # a rule about several fields names them itself

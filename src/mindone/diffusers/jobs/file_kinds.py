@@ -34,7 +34,7 @@ def kind_of(file: SafetensorsFile | GGUFFile) -> dict[str, object]:
 def _adapter(file: SafetensorsFile) -> dict[str, object] | None:
     if is_lora(file.keys()):
         base = looks_like(file)
-        return {"kind": "a LoRA", **({"for": base} if base else {}), "taken by": "--lora, load_lora_weights"}
+        return {"kind": "a LoRA", **({"for": base} if base else {}), "taken by": "load_lora_weights (--lora)"}
     if is_textual_inversion(file):
         widths = " and ".join(f"{tensor.shape[-1]}" for tensor in file.values())
         return {"kind": "a textual inversion", "width": widths, "taken by": "load_textual_inversion"}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..bench.shapes import ShapeName
 from ..jobs import Fields, Option
@@ -31,6 +31,13 @@ def parse_memory(value: object) -> object:
         raise ValueError("must be a size such as 2GB or 800MB") from None
 
 
+def _size(value: str) -> str:
+    """Check for a size above 0; raises as `parse_memory`."""
+    if parse_memory(value) == 0:
+        raise ValueError("must be a size such as 2GB or 800MB")
+    return value
+
+
 class Options(Fields):
     """The user's choices."""
 
@@ -53,7 +60,9 @@ class Options(Fields):
         Option(metavar="DB"),
     ] = None
     memory: Annotated[
-        str | None, Field(description="The most memory at the peak, such as 2GB."), Option(metavar="SIZE")
+        Annotated[str, AfterValidator(_size)] | None,
+        Field(description="The most memory at the peak, such as 2GB."),
+        Option(metavar="SIZE"),
     ] = None
     budget: Annotated[
         float | None,
@@ -103,8 +112,6 @@ class Options(Fields):
             )
         if self.name and not self.has_target:
             raise ValueError("--name saves one profile: say which, with --speed-up, --seconds, --min-psnr or --memory")
-        if self.memory is not None and not isinstance(parse_memory(self.memory), int):
-            raise ValueError(f"memory must be a size such as 2GB, got {self.memory!r}")
         return self
 
     @property
