@@ -336,6 +336,8 @@ def test_each_component_takes_its_share_of_the_weights():
     assert component_weight(weights, "text_encoder_2", LORA) == 1.0
     with pytest.raises(ValueError, match=r"must be a number or a dict of blocks, got 'much' for unet"):
         component_weight({"unet": "much"}, "unet", LORA)
+    with pytest.raises(ValueError, match=r"must be a number or a dict of blocks, got nan for unet"):
+        component_weight(float("nan"), "unet", LORA)
     with pytest.raises(ValueError, match=r"must be a number, got {'down': 1.0} for text_encoder"):
         component_weight({"text_encoder": {"down": 1.0}}, "text_encoder", LORA)
 

@@ -68,6 +68,10 @@ SD_ERRORS = [
     ({"prompt_embeds": np.full((1, 7, 8), "a")}, "prompt_embeds must be an array of numbers, got one of <U1"),
     ({"prompt": "a" * 100_001}, "prompt may have 100000 characters, got 100001"),
     ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
+    ({"prompt": "a", "clip_skip": True}, "clip_skip must be a whole number from 0 to 3, got True"),
+    ({"prompt": "a", "eta": "1"}, "eta must be a finite number or None, got '1'"),
+    ({"prompt": "a", "guidance_rescale": "1"}, "guidance_rescale must be a finite number or None, got '1'"),
+    ({"prompt": "a", "callback_on_step_end": 3}, "callback_on_step_end must be a function or None, got 3"),
     (
         {"prompt": "a", "callback_on_step_end_tensor_inputs": ["noise"]},
         "names 'noise'; choose from latents, prompt_embeds, negative_prompt_embeds",

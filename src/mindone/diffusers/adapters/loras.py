@@ -1,5 +1,6 @@
 """The LoRAs of several networks together, as ``pipe.loras``; `adapters.lora` handles one network."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -318,7 +319,7 @@ def component_weight(weight: Weight, component: str, names: LoraNames) -> float 
         return 1.0
     if isinstance(share, Mapping) and has_blocks:
         return share
-    if isinstance(share, int | float) and not isinstance(share, bool):
+    if isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share):
         return float(share)
     blocks = " or a dict of blocks" * has_blocks
     raise ValueError(f"an adapter's weight must be a number{blocks}, got {share!r} for {component}")

@@ -211,9 +211,11 @@ class OlderCallback:
 
 
 def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[str]:
-    """The names of a callback's tensors: its own, or those that the call names."""
+    """The names of a callback's tensors: its own, or those that the call names; ValueError if it is no callback."""
     if isinstance(callback, OlderCallback):
         return inputs_of(callback.newer, named) if callback.newer is not None else ()
     if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
         return tuple(callback.tensor_inputs)
+    if not callable(callback):
+        raise ValueError(f"callback_on_step_end must be a function or None, got {callback!r:.80}")
     return tuple(named)

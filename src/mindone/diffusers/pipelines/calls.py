@@ -154,7 +154,9 @@ class Count:
 class Eta:
     """How much noise steps add."""
 
-    eta: float = argument(0.0, "η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers ignore it.")
+    eta: float = argument(
+        0.0, "η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers ignore it.", checks.check_number
+    )
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class Rescale:
     """Against the high contrast of guidance."""
 
     guidance_rescale: float = argument(
-        0.0, "φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal."
+        0.0, "φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal.", checks.check_number
     )
 
 
@@ -385,7 +387,7 @@ class Arguments(
     @property
     def guidance(self) -> tuple[float | None, float, Interval, float | None]:
         """How much texts and pictures count, and where: what `Pipeline.begin` takes."""
-        return self.guidance_scale, self.guidance_rescale, self.guidance_interval, self.image_guidance_scale
+        return self.guidance_scale, self.guidance_rescale or 0.0, self.guidance_interval, self.image_guidance_scale
 
     @property
     def layout_options(self) -> dict[str, object]:

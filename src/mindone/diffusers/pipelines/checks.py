@@ -295,5 +295,5 @@ def check_interval(name: str, value: object) -> None:
 
 def check_clip_skip(clip_skip: int | None, most: int) -> None:
     """Check how many of a text encoder's last layers to skip: 0 to ``most``."""
-    if clip_skip is not None and (not isinstance(clip_skip, int) or not 0 <= clip_skip <= most):
+    if clip_skip is not None and (isinstance(clip_skip, (bool, float)) or clip_skip not in range(most + 1)):
         raise ValueError(f"clip_skip must be a whole number from 0 to {most}, got {clip_skip!r}")
