@@ -218,8 +218,8 @@ def test_a_row_whose_weights_do_not_fit_into_memory_fails_before_it_draws(quiet,
     monkeypatch.setattr(ours, "free_memory", lambda: 300_000)
     wire = Wire()
     worker.serve(wire, table.setups[0])
-    reason = "a run takes at least 0.0 GB of memory and 0.0 GB are free; --repeats 1 holds one row at a time"
-    assert wire.said == [("failed", reason)]
+    advice = "close other programs, and hold one row at a time with --repeats 1"
+    assert wire.said == [("failed", f"a run takes at least 0.0 GB of memory and 0.0 GB are free; {advice}")]
 
 
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):

@@ -34,7 +34,7 @@ class Runner:
         needed, free = _LEAST * held_bytes(pipe), free_memory()
         if free is not None and needed > free:
             room = f"at least {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
-            raise ValueError(f"a run takes {room}; --repeats 1 holds one row at a time")
+            raise ValueError(f"a run takes {room}; close other programs, and hold one row at a time with --repeats 1")
         stages = {id(pipe.denoiser): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
