@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 MARK = re.compile(r"<!-- table: ([\w-]+)((?: [\w-]+)*) -->")
 FILE = re.compile(r"<!-- file: (\S+) -->")
 ROOT = Path(__file__).parent.parent
+_CELL, _IN_CODE = re.compile(r"<td.*?</td>", re.DOTALL), re.compile(r"<code>[^<]*</code>")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$", re.DOTALL)
 _CODE = re.compile(r"(``?)(.+?)\1")
 
@@ -28,6 +30,15 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     """What mkdocs calls for every page: its text, with the tables and the files of the project that it names."""
     markdown = FILE.sub(lambda mark: (ROOT / mark[1]).read_text(encoding="utf-8").replace("](docs/", "]("), markdown)
     return MARK.sub(lambda mark: table(mark[1], *mark[2].split()), markdown)
+
+
+def on_page_content(content: str, **_: object) -> str:
+    """What mkdocs calls for every page's HTML: options in cells of tables keep their hyphens together."""
+    return _CELL.sub(lambda cell: _IN_CODE.sub(_whole_options, cell[0]), content)
+
+
+def _whole_options(code: re.Match[str]) -> str:
+    return _OPTION.sub(r'<span class="option">\g<0></span>', code[0])
 
 
 def table(name: str, *arguments: str) -> str:
