@@ -109,9 +109,9 @@ def test_deep_cache_runs_the_whole_network_every_third_step():
 
 
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-@pytest.mark.parametrize("branch", [0, 1, 2, 3])  # the ends of both stages
+@pytest.mark.parametrize("branch", [0, 2, 3, 5])  # the ends of both stages
 def test_above_the_feature_of_the_same_step_is_the_whole_network(branch, engine):
-    pipe = sharing("bk_sdm", engine)
+    pipe = sharing("sd1", engine)
     inputs = [np.random.default_rng(0).normal(size=(1, 4, 8, 8)), np.full(1, 500.0)]
     text = np.random.default_rng(1).normal(size=(2, 7, 16))
     cut, engine = pipe.unet.cuts[branch], pipe.engine
@@ -251,7 +251,7 @@ def test_forecasts_follow_a_guidance_interval(cache):
 
 
 def test_forecasts_survive_timesteps_that_come_twice():
-    pipe = sharing("bk_sdm")
+    pipe = sharing("sd1")
     for scheduler in (pipe.scheduler, HeunDiscreteScheduler.from_config(pipe.scheduler.config)):
         pipe.scheduler = scheduler
         assert np.isfinite(images(pipe, [TAYLOR])).all() and np.isfinite(images(pipe, [SPECTRUM])).all()

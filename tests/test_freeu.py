@@ -19,7 +19,7 @@ def pipe_of(family, engine="openvino"):
 
 @pytest.mark.parametrize("engine", ["openvino", pytest.param("mindspore", marks=pytest.mark.heavy)])
 def test_it_changes_pictures_and_leaves_no_trace(engine):
-    pipe = pipe_of("bk_sdm", engine)
+    pipe = pipe_of("sd1", engine)
     before, names = images_of(pipe), [name for name, _ in pipe.unet.parameters_and_names()]
     pipe.enable_freeu(**FACTORS)
     changed = images_of(pipe)
@@ -43,7 +43,7 @@ def test_both_engines_agree():
 
 
 def test_factors_of_one_change_nothing():
-    pipe = pipe_of("bk_sdm")
+    pipe = pipe_of("sd2")
     before = images_of(pipe)
     pipe.enable_freeu(1.0, 1.0, 1.0, 1.0)
     np.testing.assert_allclose(images_of(pipe), before, atol=1e-5)
@@ -51,7 +51,7 @@ def test_factors_of_one_change_nothing():
 
 
 def test_feature_caches_see_it():
-    pipe = pipe_of("bk_sdm")
+    pipe = pipe_of("sd2")
     pipe.enable_freeu(**FACTORS)
     expected = images_of(pipe)
     pipe.caches = [DeepCacheConfig(cache_interval=1)]
@@ -63,7 +63,7 @@ def test_feature_caches_see_it():
 @pytest.mark.parametrize("name, value", [("s1", "0.9"), ("s2", 0), ("b1", -1.0), ("b2", float("nan")), ("b2", True)])
 def test_factors_are_numbers_above_0(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a number above 0, got "):
-        pipe_of("bk_sdm").enable_freeu(**{**FACTORS, name: value})
+        pipe_of("sd1").enable_freeu(**{**FACTORS, name: value})
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (2, 3)])
@@ -74,7 +74,7 @@ def test_the_slowest_waves_are_those_of_the_fourier_transform(size):
     row, column = size[0] // 2, size[1] // 2
     spectrum[..., row - 1 : row + 1, column - 1 : column + 1] *= 0.2
     expected = np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(2, 3))).real
-    unet = pipe_of("bk_sdm").unet
+    unet = pipe_of("sd1").unet
     type(unet).waves = lambda self, x: F.add_lowest_frequencies(x, -0.8)
     try:
         for name in ("openvino", "mindspore"):

@@ -12,7 +12,7 @@ ATTENTION = ("attn1.to_q", "attn2.to_k", "attn2.to_v", "to_out.0", "ff.net", "pr
 CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "time_emb_proj", "upsamplers.0.conv", "downsamplers.0.conv")
 
 
-def lora(family="bk_sdm", marks=ATTENTION, alpha=2.0, text=True):
+def lora(family="sd1", marks=ATTENTION, alpha=2.0, text=True):
     """A LoRA of a UNet's layers and, with ``text``, of the text encoder's."""
     modules = {"unet": layers(family, "unet", marks)}
     if text:
@@ -36,7 +36,7 @@ def close(a, b):
 
 @pytest.fixture
 def pipe():
-    return load(checkpoint("bk_sdm"))
+    return load(checkpoint("sd1"))
 
 
 def test_switching_adapters_and_weights_compiles_nothing_again(pipe):
@@ -116,7 +116,7 @@ def test_a_swapped_adapter_acts_as_the_one_before_did_and_compiles_nothing(pipe)
     graphs = list(pipe.unet.graphs._graphs.values())
     pipe.load_lora_weights(negated(lora()), adapter_name="one", hotswap=True)
     assert pipe.get_active_adapters() == ["one", "other"]
-    assert close(images_of(pipe), images_of(load(checkpoint("bk_sdm"))))  # -0.5 · 2 and 1 · 1 of the same update
+    assert close(images_of(pipe), images_of(load(checkpoint("sd1"))))  # -0.5 · 2 and 1 · 1 of the same update
     assert all(a is b for a, b in zip(graphs, pipe.unet.graphs._graphs.values(), strict=True))
     pipe.load_lora_weights(lora(text=False), adapter_name="one", hotswap=True)
     assert pipe.get_list_adapters() == {"unet": ["other", "one"], "text_encoder": ["other"]}
@@ -144,7 +144,7 @@ def test_a_lora_on_mindspore_draws_as_on_openvino(pipe):
 
 @pytest.mark.heavy
 def test_a_lora_goes_on_an_int8_network():
-    pipe = load(checkpoint("bk_sdm"), quantization_config=Int8Config(("a cat",), 2))
+    pipe = load(checkpoint("sd1"), quantization_config=Int8Config(("a cat",), 2))
     plain = images_of(pipe)
     pipe.load_lora_weights(lora(), adapter_name="one")
     assert differs(images_of(pipe), plain)
@@ -172,7 +172,7 @@ def test_fused_weights_are_saved_and_adapters_are_not(pipe, tmp_path):
     pipe.load_lora_weights(lora(), adapter_name="one")
     unfused = images_of(pipe)
     pipe.save_pretrained(tmp_path / "plain")
-    np.testing.assert_array_equal(images_of(load(tmp_path / "plain")), images_of(load(checkpoint("bk_sdm"))))
+    np.testing.assert_array_equal(images_of(load(tmp_path / "plain")), images_of(load(checkpoint("sd1"))))
     pipe.fuse_lora()
     pipe.unload_lora_weights()
     pipe.save_pretrained(tmp_path / "fused")

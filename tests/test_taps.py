@@ -14,7 +14,7 @@ from tiny_pipelines import checkpoint
 
 @pytest.fixture
 def unet():
-    return UNet2DConditionModel.from_pretrained(checkpoint("bk_sdm"), subfolder="unet")
+    return UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
 
 
 def inputs(seed=0):
@@ -60,7 +60,7 @@ def test_a_network_with_taps_is_the_network_without_them_once_they_are_gone(unet
 def test_the_weights_of_layers_that_are_left_out_are_not_read(unet):
     cut = unet.cuts[0]
     _, feature = engines.get("openvino").run(unet, *inputs(), taps=cut.reading)
-    other = UNet2DConditionModel.from_pretrained(checkpoint("bk_sdm"), subfolder="unet")
+    other = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
     engines.get("openvino").run(other, *inputs(), taps=cut.replacing, values=(feature,))
     read = {name for name, parameter in other.parameters_and_names() if hasattr(parameter, "found_sound")}
     assert read and not [name for name in read if name.startswith(tuple(f"{path}." for path in cut.below))]

@@ -24,7 +24,7 @@ class Scaled(Wrapper):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_wrappers_nest_and_come_off_in_any_order(order):
-    unet = UNet2DConditionModel.from_pretrained(checkpoint("bk_sdm"), subfolder="unet")
+    unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
     own = cell_at(unet, PATH)
     take_off = [wrap(unet, PATH, lambda inner, factor=factor: Scaled(inner, factor)) for factor in (2.0, 3.0, 5.0)]
     left = [2.0, 3.0, 5.0]
@@ -39,7 +39,7 @@ def test_wrappers_nest_and_come_off_in_any_order(order):
 
 
 def test_paths_and_names_are_those_of_the_bare_network_also_without_weights():
-    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(checkpoint("bk_sdm"), subfolder="unet"))
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(checkpoint("sd1"), subfolder="unet"))
     names = list(unet.published_parameters())
     inside = cell_at(unet, f"{PATH}.net.0")
     wrap(unet, PATH.rpartition(".")[0], lambda inner: Scaled(inner, 2.0))
@@ -51,9 +51,9 @@ def test_paths_and_names_are_those_of_the_bare_network_also_without_weights():
 @pytest.mark.parametrize("lora_first", [True, pytest.param(False, marks=pytest.mark.heavy)])
 def test_a_lora_on_what_token_downsampling_wraps_comes_off_in_either_order(lora_first):
     """Put on, taken off first, and taken off last, the LoRA acts alike, and leaves the image as it was."""
-    pipe, expected = load(checkpoint("bk_sdm")), load(checkpoint("bk_sdm"))
+    pipe, expected = load(checkpoint("sd1")), load(checkpoint("sd1"))
     plain = images_of(pipe)
-    lora = kohya("bk_sdm", {"unet": layers("bk_sdm", "unet", ("attn1.to_q", "attn1.to_k"))})
+    lora = kohya("sd1", {"unet": layers("sd1", "unet", ("attn1.to_q", "attn1.to_k"))})
     expected.load_lora_weights(lora)
     expected.unet.enable_token_downsampling(2)
     steps = [lambda: pipe.load_lora_weights(lora), lambda: pipe.unet.enable_token_downsampling(2)]
