@@ -197,7 +197,7 @@ def check_names(option: str, *names: str | None) -> None:
 
     Raises:
         FileNotFoundError: one cannot be on either; the message names the option.
-        ValueError: the model is an autoencoder or a LoRA.
+        ValueError: the model is an autoencoder or a LoRA, or the tiny autoencoder a pipeline or a file.
     """
     for name in names:
         if name is None:
@@ -224,10 +224,9 @@ def _check_draws(name: str, root: Path) -> None:
 
 def _check_decodes(name: str, root: Path) -> None:
     """Refuse what is no folder of an autoencoder alone."""
-    if (root / MODEL_INDEX).is_file():
-        raise ValueError(f"{name} is a whole pipeline; give an autoencoder's folder or hub id as tiny_vae (--tiny-vae)")
-    if root.is_file():
-        raise ValueError(f"{name} is a file; give an autoencoder's folder or hub id as tiny_vae (--tiny-vae)")
+    what = "a whole pipeline" if (root / MODEL_INDEX).is_file() else "a file" if root.is_file() else None
+    if what is not None:
+        raise ValueError(f"{name} is {what}; give an autoencoder's folder or hub id as tiny_vae (--tiny-vae)")
 
 
 def check_run(view: Parts, job: Job, size: tuple[int | None, int | None], images: int) -> None:

@@ -256,10 +256,6 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
     path: Path
     metadata: dict[str, str]
     """The free-form strings of the header, such as `{"format": "pt"}`."""
-    types: Mapping[str, str]
-    """Each tensor's type in the file: F32, F8_E4M3 …"""
-    nbytes: Mapping[str, int]
-    """Each tensor's bytes in the file."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
@@ -271,8 +267,16 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         buffer_begin = 8 + int.from_bytes(start, "little")
         self._buffer = np.frombuffer(self._map, dtype=np.uint8)[buffer_begin:]
         self._scales = self._take_scales()
-        self.types = {name: entry.dtype for name, entry in self._entries.items()}
-        self.nbytes = {name: entry.end - entry.begin for name, entry in self._entries.items()}
+
+    @functools.cached_property
+    def types(self) -> Mapping[str, str]:
+        """Each tensor's type in the file: F32, F8_E4M3 …"""
+        return {name: entry.dtype for name, entry in self._entries.items()}
+
+    @functools.cached_property
+    def nbytes(self) -> Mapping[str, int]:
+        """Each tensor's bytes in the file."""
+        return {name: entry.end - entry.begin for name, entry in self._entries.items()}
 
     def __getitem__(self, name: str) -> StoredTensor:
         stored = self._stored(name)
