@@ -73,6 +73,34 @@ def test_other_addresses_and_pickles_are_refused(tmp_path, hub):
         FileSource(tmp_path / "model.ckpt").file()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "asked", "message"),
+    [
+        ("one.safetensors", {}, {"name": "two.safetensors"}, "is one file, so weight_name='two.safetensors' has no"),
+        ("one.safetensors", {}, {"subfolder": "b"}, "is one file, so subfolder='b' has no effect; leave it out"),
+        ("hub", {}, {"name": "two.safetensors"}, "is one file, so weight_name='two.safetensors' has no effect"),
+        ("hub", {"revision": "v3"}, {}, "revision 'v3' is not that of https://hf.co/.*, 'v2'; leave it out"),
+        ("one.safetensors", {"revision": "v3"}, {}, "revision 'v3' names a version on the hub, and .* is on this"),
+        ("", {"revision": "v3"}, {}, "revision 'v3' names a version on the hub, and .* is on this machine; leave"),
+        ("icons-lcm-lora", {"revision": "v3"}, {}, "revision 'v3' names a version on the hub, and icons-lcm-lora is"),
+    ],
+)
+def test_what_one_file_or_folder_here_cannot_honour_is_refused(tmp_path, hub, name, options, asked, message):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.safetensors").touch()
+    address = "https://hf.co/acme/loras/blob/v2/pixel.safetensors"
+    given = address if name == "hub" else name if name.startswith("icons") else tmp_path / "a" / name
+    with pytest.raises(ValueError, match=message):
+        FileSource(given, **options).file(**asked)
+
+
+def test_the_name_and_the_folder_of_the_only_file_may_be_given(tmp_path, hub):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.safetensors").touch()
+    assert FileSource(tmp_path / "a" / "one.safetensors").file("one.safetensors", subfolder="a").is_file()
+    assert FileSource("https://hf.co/acme/loras/blob/v2/pixel.safetensors", "v2").file("pixel.safetensors").is_file()
+
+
 def test_without_a_network_the_usual_file_is_asked_for(tmp_path, monkeypatch):
     def unreachable(*args, **options):
         raise OSError("no network in tests")

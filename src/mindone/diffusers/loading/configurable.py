@@ -59,11 +59,11 @@ class Configurable:
         if unused and not return_unused_kwargs:
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True returns them")
         path = Path(pretrained_model_name_or_path)
+        source = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token)
         if path.is_file():
-            folder, name = path.parent, path.name
+            folder, name = source.here(path).parent, path.name
         else:
             name = cls.config_name
-            source = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token)
             folder = source.component(cls._config_kind, subfolder)
         config = read_config(folder, name)
         return (config, unused) if return_unused_kwargs else config

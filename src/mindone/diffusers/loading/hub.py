@@ -50,13 +50,14 @@ class Source:
         FileNotFoundError: no such model, revision or file; the message says what works.
         ConnectionError: the hub cannot be reached and the cache lacks the files.
         PermissionError: you have to accept the model's terms first.
-        ValueError: the repository has only pickle weights, or a required file is broken.
+        ValueError: the repository has only pickle weights, a required file is broken, or there is a revision of what is
+            on this machine.
     """
 
     name_or_path: str | os.PathLike[str]
     """A local folder, else the name of a bundled checkpoint, else a hub id ``owner/name``."""
     revision: str | None = None
-    """Branch, tag or commit on the hub. Local folders have no revisions."""
+    """Branch, tag or commit on the hub. What is on this machine has none, and is refused with one."""
     cache_dir: str | os.PathLike[str] | None = None
     """The folder for the hub's files; None means the hub's default."""
     local_files_only: bool = False
@@ -119,6 +120,15 @@ class Source:
             self._require_weights(folder, subfolder or "", variant)
         return folder
 
+    def here(self, path: Path) -> Path:
+        """The path, of a file or folder on this machine."""
+        if self.revision is not None:
+            raise ValueError(
+                f"revision {self.revision!r} names a version on the hub, and {self._id} is on this machine; leave the "
+                "revision out"
+            )
+        return path
+
     @property
     def _id(self) -> str:
         return os.fspath(self.name_or_path)
@@ -128,7 +138,7 @@ class Source:
         name = self._id
         local = Path(name).expanduser()
         if name and local.is_dir():
-            return local
+            return self.here(local)
         if name and local.is_file():
             if local.suffix not in (".safetensors", ".json"):
                 refuse_other_formats(local)
@@ -137,7 +147,7 @@ class Source:
                 "; from_single_file reads a .safetensors file of a whole pipeline"
             )
         if name in bundled_names():
-            return CHECKPOINTS / name
+            return self.here(CHECKPOINTS / name)
         parts = name.split("/")
         if len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and "\\" not in name and " " not in name:
             return None

@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from .config import CONFIG_NAME
 from .fields import listed
@@ -83,14 +83,19 @@ class FileSource(Source):
 
         Raises:
             FileNotFoundError: no such file, or several candidates (the message lists them).
-            ValueError: an address outside the hub, or a pickle file.
+            ValueError: an address outside the hub, a pickle file, or a name, folder or revision that is not that of the
+                only file.
         """
         given = os.fspath(self.name_or_path)
         if (file := self._given()) is not None:
+            self._check_only(file, name, subfolder)
             return file
         address = _ADDRESS.match(given)
         if address is not None:
             repository, revision, path = address.groups()
+            self._check_only(PurePosixPath(path), name, subfolder)
+            if self.revision not in (None, revision):
+                raise ValueError(f"revision {self.revision!r} is not that of {given}, {revision!r}; leave it out")
             source = FileSource(repository, revision, self.cache_dir, self.local_files_only, self.token)
             return source.file(path, beside=beside)
         if "://" in given:
@@ -119,7 +124,16 @@ class FileSource(Source):
             return None
         if other_format(path.name) is not None:
             refuse_other_formats(path)
-        return path
+        return self.here(path)
+
+    def _check_only(self, file: PurePath, name: str | None, subfolder: str | None) -> None:
+        """Refuse a name or a folder that is not that of the only file."""
+        for option, value, own in (("weight_name", name, file.name), ("subfolder", subfolder, file.parent.name)):
+            if value and PurePosixPath(value).name != own:
+                raise ValueError(
+                    f"{self._id} is one file, so {option}={value!r} has no effect; leave it out, or give the folder or "
+                    "hub id that has that file"
+                )
 
     def _only(self, local: Path | None, usual: str | None) -> str:
         """The file to take if you name none."""
@@ -137,3 +151,22 @@ class FileSource(Source):
     def _there(self, local: Path | None) -> str:
         names = self._safetensors(local)
         return f"; it has {listed(names)}" if names else ""
+
+
+def file_and_configs(
+    path_or_address: str | os.PathLike[str],
+    config: str | os.PathLike[str] | None,
+    revision: str | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+    token: str | bool | None,
+) -> tuple[Path, Path | None]:
+    """A file that is a whole checkpoint, and the folder of the configs that replace its own; None without ``config``.
+
+    The revision is that of ``config``, and without one that in the file's address. Raises the errors of
+    `FileSource.file`.
+    """
+    where = (cache_dir, local_files_only, token)
+    if config is None:
+        return FileSource(path_or_address, revision, *where).only_file(), None
+    return FileSource(path_or_address, None, *where).only_file(), Source(config, revision, *where).configs()

@@ -26,7 +26,7 @@ from ..loading.fields import naming, read_fields
 from ..loading.gguf_config import GGUFQuantizationConfig, asked_dtype
 from ..loading.group_files import parts_in_file, read_groups
 from ..loading.hub import Source
-from ..loading.hub_files import FileSource
+from ..loading.hub_files import file_and_configs
 from ..loading.int8 import check_method, read_int8
 from ..loading.safetensors import StoredTensor
 from ..loading.save_weights import check_upload, require_safe, save_weights
@@ -194,7 +194,8 @@ class Model(PublishedModel, nn.Cell):
             mindspore_dtype, use_safetensors, cache_dir, local_files_only, token: see `from_pretrained`.
             config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces the one derived from the
                 tensors.
-            subfolder, revision: the folder inside ``config``, and its branch, tag or commit.
+            subfolder, revision: the folder inside ``config``, and its branch, tag or commit. Without ``config`` the folder is
+                ignored, for published scripts, and the revision is that in the address.
             original_config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
             variant: accepted for published scripts and ignored: the path names the file.
 
@@ -205,8 +206,7 @@ class Model(PublishedModel, nn.Cell):
         dtype = dtypes.parse_dtype(asked_dtype(mindspore_dtype, quantization_config, path_or_address))
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
-        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
-        folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
+        file, folder = file_and_configs(path_or_address, config, revision, cache_dir, local_files_only, token)
         single = open_single_file(
             file,
             config=folder / subfolder if folder is not None and subfolder else folder,

@@ -27,7 +27,7 @@ from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
 from ..loading.dtypes import parse_dtype
 from ..loading.hub import Source
-from ..loading.hub_files import FileSource
+from ..loading.hub_files import file_and_configs
 from ..loading.save_weights import check_upload, require_safe
 from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
@@ -227,7 +227,7 @@ class PublishedPipeline(Pipeline):
             original_config, prediction_type, scaling_factor, extract_ema: facts that the file does not give; see
                 `loading.single_file.open_single_file`.
             variant: accepted for published scripts and ignored: the path names the file.
-            revision: the branch, tag or commit of ``config`` on the hub.
+            revision: the branch, tag or commit of ``config`` on the hub; without one, that in the address.
             components: components to use instead of the file's, or that it lacks: some files hold only a denoiser, or
                 no autoencoder. A given text encoder uses CLIP's tokenizer.
 
@@ -239,8 +239,7 @@ class PublishedPipeline(Pipeline):
         dtype = parse_dtype(mindspore_dtype)
         check_keywords(cls, components, "from_single_file")
         chosen_engine = engine_of(engine)
-        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
-        folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
+        file, folder = file_and_configs(path_or_address, config, revision, cache_dir, local_files_only, token)
         single = open_single_file(
             file,
             config=folder,
