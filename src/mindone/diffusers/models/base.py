@@ -194,8 +194,8 @@ class Model(PublishedModel, nn.Cell):
             mindspore_dtype, use_safetensors, cache_dir, local_files_only, token: see `from_pretrained`.
             config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces the one derived from the
                 tensors.
-            subfolder, revision: the folder inside ``config``, and its branch, tag or commit. Without ``config`` the folder is
-                ignored, for published scripts, and the revision is that in the address.
+            subfolder, revision: the folder inside ``config``, and its branch, tag or commit. Without ``config`` the
+                folder is ignored, for published scripts, and the revision is that in the address.
             original_config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
             variant: accepted for published scripts and ignored: the path names the file.
 
