@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..families.adapters import Rows
+from ..loading.original.fused_layers import Rows
 from ..loading.original.key_map import joined
 from ..loading.safetensors import StoredTensor
 

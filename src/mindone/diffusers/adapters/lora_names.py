@@ -14,7 +14,8 @@
 import re
 from typing import NamedTuple
 
-from ..families.adapters import LoraNames, Rows, Shapes
+from ..families.adapters import LoraNames, Shapes
+from ..loading.original.fused_layers import Rows
 
 _PART = re.compile(r"^(.+?)[._]lora(?:_linear_layer)?[._](down|up|mid|A|B)(?:\.[A-Za-z]\w*)?\.weight$")
 _BESIDE = re.compile(r"^(.+?)(?:[._]lora)?\.(alpha)$")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..loading.original.fused_layers import Rows
 from ..loading.original.key_map import KeyMap
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -12,17 +13,6 @@ ByBlock = Callable[[Mapping[str, object], Collection[str], float], Mapping[str, 
 
 Raises ValueError for an unknown block.
 """
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A layer's outputs within a layer of the original layout."""
-
-    layer: str
-    """Our name of the layer."""
-    ranges: Sequence[tuple[int, int]]
-    """Ranges of parts (first, end), in our order, out of ``parts`` equal ones."""
-    parts: int
 
 
 @dataclass(frozen=True)

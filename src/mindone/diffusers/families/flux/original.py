@@ -9,12 +9,11 @@ from dataclasses import replace
 
 from ...loading.original.autoencoder import shifted_autoencoder
 from ...loading.original.clip import CLIP
+from ...loading.original.fused_layers import Blocks, FusedLayout, Rows, equal_parts
 from ...loading.original.key_map import indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
-from ..adapters import Rows
-from ..fused_layers import Blocks, FusedLayout, equal_parts
 
 _PAIRS = (
     ("img_in", "x_embedder"),

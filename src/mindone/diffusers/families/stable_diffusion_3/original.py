@@ -13,12 +13,12 @@ import numpy as np
 
 from ...loading.original.autoencoder import shifted_autoencoder
 from ...loading.original.clip import CLIP, is_open_clip, projected_clip, text_config
+from ...loading.original.fused_layers import Blocks, FusedLayout, equal_parts
 from ...loading.original.key_map import indices_after, sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training_config import TrainingConfig
 from ...loading.safetensors import StoredTensor
-from ..fused_layers import Blocks, FusedLayout, equal_parts
 
 HEAD_CHANNELS = 64
 """Channels per head of every published transformer; with norms of queries and keys, their weights show it."""

@@ -5,12 +5,11 @@ one 1×1 convolution; here they are matrices. If the first stage has no layers, 
 the resolution.
 """
 
-from collections.abc import Collection
-
 from ...utils.printable import shown
 from ..key_maps import RENAMES
 from ..safetensors import StoredTensor
-from .key_map import MOST_LAYERS, MOST_STAGES, KeyMap, indices_after, sides, to_ours
+from .fused_layers import Blocks, FusedLayout, equal_parts
+from .key_map import MOST_LAYERS, MOST_STAGES, indices_after, sides
 from .layout import NetworkLayout, Release, Tensors
 from .training_config import TrainingConfig
 
@@ -19,7 +18,6 @@ SANA_SCALING_FACTOR = 0.41407
 _HEAD_CHANNELS = 32
 """Of all published networks; kernels over neighbourhoods show it, too."""
 _ATTENTION = "context_module.main"
-_QKV = f"{_ATTENTION}.qkv.conv.weight"
 _OUTSIDE = (
     ("encoder.project_in.conv", "encoder.conv_in"),
     ("encoder.project_in.conv.conv", "encoder.conv_in.conv"),
@@ -44,39 +42,23 @@ _LAYER = (
     ("local_module.main.point_conv.conv", "conv_out.conv_point"),
     ("local_module.main.point_conv.norm", "conv_out.norm"),
 )
+_FUSED = {f"{_ATTENTION}.qkv.conv": equal_parts("attn.to_q", "attn.to_k", "attn.to_v")}
+_MATRICES = tuple(f".attn.to_{each}.weight" for each in ("q", "k", "v", "out"))
 _HALVES = {"encoder": "down_blocks", "decoder": "up_blocks"}
-
-
-def _key_map(names: Collection[str]) -> KeyMap:
-    """The map of the original names, without queries, keys and values."""
-    pairs = list(_OUTSIDE)
-    for half, blocks in _HALVES.items():
-        for stage in indices_after(names, f"{half}.stages.", MOST_STAGES):
-            for layer in indices_after(names, f"{half}.stages.{stage}.op_list.", MOST_LAYERS):
-                theirs, ours = f"{half}.stages.{stage}.op_list.{layer}", f"{half}.{blocks}.{stage}.{layer}"
-                pairs += [(f"{theirs}.{a}", f"{ours}.{b}") for a, b in _LAYER]
-    return KeyMap(pairs)
+_LAYERS = FusedLayout(
+    [
+        Blocks(f"{half}.stages.{stage}.op_list.", f"{half}.{blocks}.{stage}.", _FUSED, _LAYER)
+        for half, blocks in _HALVES.items()
+        for stage in range(MOST_STAGES)
+    ],
+    _OUTSIDE,
+)
 
 
 def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
-    rest = {
-        name: tensor for name, tensor in tensors.items() if not name.endswith((_QKV, *RENAMES["AutoencoderDC"].ends))
-    }
-    found = to_ours(rest, _key_map(tensors))
-    for name in [name for name in found if name.endswith(".attn.to_out.weight")]:
-        found[name] = _matrix(name, found[name])
-    for name in [name for name in tensors if name.endswith(_QKV)]:
-        half, *_, stage, _, layer = name.removesuffix(f".{_QKV}").split(".")[-5:] if name.count(".") == 9 else [""] * 5
-        if half not in _HALVES:
-            raise ValueError(f"the tensor {shown(name)} is of no architecture known here")
-        whole = _matrix(name, tensors[name])
-        if whole.shape[0] % 3:
-            raise ValueError(f"{name} must hold three matrices of equal size, got the shape {whole.shape}")
-        rows = whole.shape[0] // 3
-        for i, part in enumerate("qkv"):
-            matrix = whole.rows(i * rows, (i + 1) * rows)
-            found[f"{half}.{_HALVES[half]}.{stage}.{layer}.attn.to_{part}.weight"] = matrix
-    return found
+    unread = RENAMES["AutoencoderDC"].ends
+    found = _LAYERS.split({name: tensor for name, tensor in tensors.items() if not name.endswith(unread)})
+    return {name: _matrix(name, x) if name.endswith(_MATRICES) else x for name, x in found.items()}
 
 
 def _matrix(name: str, tensor: StoredTensor) -> StoredTensor:

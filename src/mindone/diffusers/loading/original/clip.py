@@ -4,19 +4,18 @@ OpenCLIP stores queries, keys and values in one fused matrix. It also transposes
 second text encoder: (channels, projected) there, and (projected, channels) here.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from ...utils.printable import shown
 from ..clip_vocabulary import SIZE, clip_tokenizer
-from ..deferred import Deferred
 from ..key_maps import RENAMES
 from ..safetensors import ITEM_BYTES, StoredTensor
 from ..tokenizer import CLIPTokenizer
-from .key_map import KeyMap, indices_after, joined, sides
+from .fused_layers import Blocks, FusedLayout, equal_parts
+from .key_map import indices_after, sides
 from .layout import NetworkLayout, Tensors, Vocabulary
 
 HEAD_CHANNELS = 64
@@ -30,22 +29,18 @@ _LAYER = (
     ("mlp.c_proj", "mlp.fc2"),
     ("attn.out_proj", "self_attn.out_proj"),
 )
-_FUSED = "qkv"
-_UNUSED, _VISION = ("logit_scale", "attn_mask"), "visual."
-
-
-def open_clip_key_map(names: Collection[str]) -> KeyMap:
-    """The map of a text tower's names in either layout, except the fused matrices."""
-    layers = indices_after(names, "transformer.resblocks.") or indices_after(names, "text_model.encoder.layers.")
-    pairs = [
+_FUSED = {"attn.in_proj_": equal_parts("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")}
+_LAYERS = FusedLayout(
+    (Blocks("transformer.resblocks.", "text_model.encoder.layers.", _FUSED, _LAYER),),
+    (
         ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
         ("token_embedding", "text_model.embeddings.token_embedding"),
         ("ln_final", "text_model.final_layer_norm"),
         (PROJECTION, f"{PROJECTION}.weight"),
-    ]
-    for i in layers:
-        pairs += [(f"transformer.resblocks.{i}.{a}", f"text_model.encoder.layers.{i}.{b}") for a, b in _LAYER]
-    return KeyMap(pairs)
+    ),
+)
+"""An OpenCLIP's."""
+_UNUSED, _VISION = ("logit_scale", "attn_mask"), "visual."
 
 
 def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTensor]:
@@ -56,52 +51,23 @@ def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTe
         penultimate: leave out the last layer and the projection, which Stable Diffusion 2 does not use. A file
             converted from our layout lacks them already: only a complete tower loses a layer.
     """
-    keys = open_clip_key_map(tensors)
     layers = len(indices_after(tensors, "transformer.resblocks."))
     complete = PROJECTION in tensors or layers == 24  # OpenCLIP ViT-H/14 has 24 layers
-    dropped = f"transformer.resblocks.{layers - 1}." if penultimate and complete else None
-    result: dict[str, StoredTensor] = {}
-    for name, tensor in tensors.items():
-        if (
-            name in _UNUSED
-            or name.startswith(_VISION)
-            or (dropped is not None and (name.startswith(dropped) or name == PROJECTION))
-        ):
-            continue
-        if ".attn.in_proj_" in name:
-            sides(tensors, name, 2 if name.endswith("weight") else 1)
-            result |= _split(name, tensor)
-            continue
-        ours = keys.ours(name)
-        if ours is None:
-            raise ValueError(f"tensor {shown(name)} does not belong to an OpenCLIP text tower")
-        if name == PROJECTION:
-            sides(tensors, name, 2)
-            tensor = transposed(tensor)
-        result[ours] = tensor
-    return result
+    unused, begins = {*_UNUSED}, [_VISION]
+    if penultimate and complete:
+        unused.add(PROJECTION)
+        begins.append(f"transformer.resblocks.{layers - 1}.")
+    kept = {name: x for name, x in tensors.items() if name not in unused and not name.startswith(tuple(begins))}
+    return _with_turned_projection(_LAYERS.split(kept))
 
 
-def to_open_clip(tensors: Tensors) -> Deferred[StoredTensor]:
-    """Our tensors under the original layout's names, fused and transposed one at a time on demand.
-
-    Raises:
-        ValueError: that layout has no place for a tensor.
-    """
-    keys = open_clip_key_map(tensors)
-    makers = {}
-    for name in tensors:
-        if ".self_attn." in name and ".out_proj." not in name:
-            if ".q_proj." in name:
-                sources = [name.replace(".q_proj.", f".{letter}_proj.") for letter in _FUSED]
-                makers[_fused_name(name)] = partial(_fused, tensors, sources)
-            continue
-        original = keys.original(name)
-        if original is None:
-            raise ValueError(f"tensor {shown(name)} has no place in an OpenCLIP text tower")
-        as_it_is = partial(tensors.__getitem__, name)
-        makers[original] = partial(_turned, tensors, name) if original == PROJECTION else as_it_is
-    return Deferred(makers)
+def _with_turned_projection(tensors: Tensors) -> dict[str, StoredTensor]:
+    """Tensors under our names with a transposed copy of the projection, if there is one."""
+    name = f"{PROJECTION}.weight"
+    if name not in tensors:
+        return dict(tensors)
+    sides(tensors, name, 2)
+    return {**tensors, name: transposed(tensors[name])}
 
 
 def transposed(tensor: StoredTensor) -> StoredTensor:
@@ -110,28 +76,6 @@ def transposed(tensor: StoredTensor) -> StoredTensor:
     elements = tensor.data.view(f"<u{ITEM_BYTES[tensor.dtype]}").reshape(rows, columns)
     turned = np.ascontiguousarray(elements.T).reshape(-1)
     return StoredTensor(tensor.dtype, (columns, rows), turned.view(np.uint8))
-
-
-def _turned(tensors: Tensors, name: str) -> StoredTensor:
-    return transposed(tensors[name])
-
-
-def _fused(tensors: Tensors, names: list[str]) -> StoredTensor:
-    return joined([tensors[name] for name in names])
-
-
-def _split(name: str, fused: StoredTensor) -> dict[str, StoredTensor]:
-    layer, kind = name.removeprefix("transformer.resblocks.").split(".attn.in_proj_")
-    rows = fused.shape[0] // len(_FUSED)
-    return {
-        f"text_model.encoder.layers.{layer}.self_attn.{letter}_proj.{kind}": fused.rows(i * rows, (i + 1) * rows)
-        for i, letter in enumerate(_FUSED)
-    }
-
-
-def _fused_name(query: str) -> str:
-    layer, kind = query.removeprefix("text_model.encoder.layers.").split(".self_attn.q_proj.")
-    return f"transformer.resblocks.{layer}.attn.in_proj_{kind}"
 
 
 def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
@@ -208,7 +152,7 @@ CLIP = NetworkLayout(
 )
 OPEN_CLIP = NetworkLayout(
     partial(from_open_clip, penultimate=False),
-    to_open_clip,
+    lambda tensors: _LAYERS.fuse(_with_turned_projection(tensors)),
     lambda tensors, *_: text_config(tensors, open_clip=True),
     _CLASSES,
     is_open_clip,

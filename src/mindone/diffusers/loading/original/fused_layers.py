@@ -1,28 +1,30 @@
-"""Transformers whose original layout has layers that hold several of ours, such as queries and keys in one matrix.
+"""Networks whose original layout has layers that hold several of ours, such as queries and keys in one matrix.
 
-A family describes its layout once (`FusedLayout`), and checkpoints and LoRAs are read and written by it.
+Such a layout is described once (`FusedLayout`), and checkpoints and LoRAs are read and written by it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..loading.deferred import Deferred
-from ..loading.original.key_map import (
-    KeyMap,
-    indices_after,
-    joined_later,
-    moved_later,
-    swapped,
-    to_original,
-    to_ours,
-)
-from ..loading.original.layout import Tensors
-from ..loading.safetensors import StoredTensor
-from .adapters import Rows
+from ..deferred import Deferred
+from ..safetensors import StoredTensor
+from .key_map import KeyMap, indices_after, joined_later, moved_later, swapped, to_original, to_ours
+from .layout import Tensors
 
 _KINDS = ("weight", "bias")
 _SWAPPED = ((1, 2), (0, 1))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A layer's outputs within a layer of the original layout."""
+
+    layer: str
+    """Our name of the layer."""
+    ranges: Sequence[tuple[int, int]]
+    """Ranges of parts (first, end), in our order, out of ``parts`` equal ones."""
+    parts: int
 
 
 def equal_parts(*layers: str) -> list[Rows]:
@@ -38,7 +40,8 @@ class Blocks:
     ours: str
     """The beginning of their names in the original layout, and here: ``double_blocks.``, ``transformer_blocks.``"""
     fused: Mapping[str, Sequence[Rows]]
-    """The original layers that hold several of ours, and the rows of each: one range."""
+    """The original layers that hold several of ours, and the rows of each: one range. Between such a name and
+    ``weight`` or ``bias`` is a dot, unless it ends in an underscore."""
     pairs: Sequence[tuple[str, str]] = ()
     """The names of the other layers, in the original layout and here."""
     turned_in_last: Sequence[str] = ()
@@ -46,7 +49,7 @@ class Blocks:
 
 
 class Layers(NamedTuple):
-    """The layers of one transformer."""
+    """The layers of one network."""
 
     fused: dict[str, list[Rows]]
     """Those of the original layout that hold several of ours, and the rows of each."""
@@ -58,14 +61,14 @@ class Layers(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedLayout:
-    """The original layout of a family's transformers: layers outside blocks, as in `Blocks`, and the blocks."""
+    """The original layout of a kind of network: layers outside blocks, as in `Blocks`, and the blocks."""
 
     kinds: Sequence[Blocks]
     pairs: Sequence[tuple[str, str]] = ()
     turned: Sequence[str] = ()
 
     def layers(self, names: Iterable[str], are_ours: bool) -> Layers:
-        """The layers of a transformer with the blocks that these names have, under our names or the original ones."""
+        """The layers of a network with the blocks that these names have, under our names or the original ones."""
         names, pairs, turned = list(names), list(self.pairs), list(self.turned)
         fused: dict[str, list[Rows]] = {}
         for kind in self.kinds:
@@ -79,7 +82,7 @@ class FusedLayout:
         return Layers(fused, KeyMap(pairs), turned)
 
     def numbering(self, parameters: Collection[str]) -> KeyMap:
-        """A transformer's layers by their names in the original layout, except those of `apart`."""
+        """A network's layers by their names in the original layout, except those of `apart`."""
         return self.layers(parameters, True).keys
 
     def apart(self, parameters: Collection[str]) -> dict[str, list[Rows]]:
@@ -90,16 +93,16 @@ class FusedLayout:
         return found | {original: rows for original, rows in originals.items() if original is not None}
 
     def split(self, tensors: Tensors) -> dict[str, StoredTensor]:
-        """A transformer's tensors of the original layout, without a prefix, under our names; views wherever possible.
+        """A network's tensors of the original layout, without a prefix, under our names; views wherever possible.
 
         Raises:
             ValueError: a tensor has no name here, or the rows cannot be divided.
         """
         fused, keys, turned = self.layers(tensors, False)
-        parts_of = {f"{layer}.{kind}": parts for layer, parts in fused.items() for kind in _KINDS}
+        parts_of = {_tensor(layer, kind): (kind, parts) for layer, parts in fused.items() for kind in _KINDS}
         result = to_ours({name: tensor for name, tensor in tensors.items() if name not in parts_of}, keys)
         for name in [name for name in parts_of if name in tensors]:
-            whole, parts, kind = tensors[name], parts_of[name], name.rpartition(".")[2]
+            whole, (kind, parts) = tensors[name], parts_of[name]
             count = parts[0].parts
             if not whole.shape or whole.shape[0] % count:
                 raise ValueError(f"{name} must have rows that {count} divides, got the shape {whole.shape}")
@@ -118,12 +121,16 @@ class FusedLayout:
             for kind in _KINDS:
                 names = [f"{part.layer}.{kind}" for part in parts]
                 if names[0] in tensors:
-                    makers[f"{layer}.{kind}"] = joined_later(tensors, names)
+                    makers[_tensor(layer, kind)] = joined_later(tensors, names)
                 for name in names:
                     rest.pop(name, None)
         for original, name in to_original(rest, keys).items():
             makers[original] = moved_later(tensors, name, name in halves)
         return Deferred(makers)
+
+
+def _tensor(layer: str, kind: str) -> str:
+    return f"{layer}{'' if layer.endswith('_') else '.'}{kind}"
 
 
 def _named(layers: Collection[str]) -> set[str]:
