@@ -5,14 +5,18 @@ parallel (Dehghani et al. 2023, arXiv 2302.05442, §2). Positions enter as rotat
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
 
 from mindspore import nn
+from pydantic import Field, Strict
 
 from ... import functional as F
 from ...engines import Array, single
+from ...loading.fields import Flag
 from ...models.adaln_single import check_unused, numbers
 from ...models.cells import Cell, CellList
+from ...models.fields import Channels, Count, Heads
 from ...models.layers import GeluPerceptron, Linear
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import packed, patch_grid, unpacked
@@ -27,7 +31,6 @@ from ...models.two_streams import (
     normed,
 )
 from ..networks import Model
-from .transformer_fields import FluxTransformerFields
 
 PATCH = 2
 """The side of a token's patch of latents."""
@@ -38,6 +41,37 @@ TIMES = 1000.0
 
 Turns: TypeAlias = tuple[Turn, Turn | None, Turn]
 """The rotations of queries and keys: for the image's tokens, the text's, and both concatenated."""
+
+Even = Annotated[int, Strict(), Field(ge=2, le=1024, multiple_of=2)]
+
+
+@dataclass(frozen=True)
+class FluxTransformerFields(Heads):
+    """The fields of its ``config.json``, with their published defaults.
+
+    ``in_channels`` are those of a patch of latents, four times the latents' own; ``out_channels`` None means the same
+    number. ``axes_dims_rope`` gives the numbers of a head's channels rotated by a token's position along each of three
+    axes: one that FLUX.1 leaves at 0, the row and the column.
+    """
+
+    patch_size: Literal[1] = 1
+    in_channels: Channels = 64
+    out_channels: Channels | None = None
+    num_layers: Count = 19
+    num_single_layers: Count = 38
+    attention_head_dim: Channels = 128
+    num_attention_heads: Count = 24
+    joint_attention_dim: Channels = 4096
+    pooled_projection_dim: Channels = 768
+    guidance_embeds: Flag = False
+    axes_dims_rope: Annotated[tuple[Even, ...], Field(min_length=3, max_length=3)] = (16, 56, 56)
+
+    def __post_init__(self) -> None:
+        if sum(self.axes_dims_rope) != self.attention_head_dim:
+            raise ValueError(
+                f"axes_dims_rope must add up to attention_head_dim, got {sum(self.axes_dims_rope)} and "
+                f"{self.attention_head_dim}"
+            )
 
 
 class FluxTransformer2DModel(Model):

@@ -5,14 +5,18 @@ blocks (MMDiT-X).
 """
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from mindspore import nn
+from pydantic import FailFast, Field, Strict
 
 from ... import functional as F
 from ...engines import Array, single
+from ...loading.fields import Pixels
 from ...models.adaln_single import numbers
 from ...models.cells import Cell, CellList
+from ...models.fields import Channels, Count, Heads, Positions
 from ...models.layers import Conv2d, GeluPerceptron, Linear, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import as_tokens, patch_grid, unpatched
@@ -27,7 +31,35 @@ from ...models.two_streams import (
 )
 from ...utils.printable import shown
 from ..networks import Model
-from .transformer_fields import SD3TransformerFields
+
+BlockNumbers = Annotated[tuple[Annotated[int, Strict(), Field(ge=0, lt=256)], ...], Field(max_length=256), FailFast()]
+
+
+@dataclass(frozen=True)
+class SD3TransformerFields(Heads):
+    """The fields of its ``config.json``, with their published defaults.
+
+    ``out_channels`` None means as many as ``in_channels``. ``pos_embed_max_size`` is the side of the table of
+    positions, in patches. The blocks in ``dual_attention_layers`` have a second attention, of the image to itself;
+    numbers beyond the last block are ignored.
+    """
+
+    sample_size: Pixels = 128
+    patch_size: Count = 2
+    in_channels: Channels = 16
+    num_layers: Count = 18
+    attention_head_dim: Channels = 64
+    num_attention_heads: Count = 18
+    joint_attention_dim: Channels = 4096
+    caption_projection_dim: Channels = 1152
+    pooled_projection_dim: Channels = 2048
+    out_channels: Channels | None = 16
+    pos_embed_max_size: Positions = 96
+    dual_attention_layers: BlockNumbers = ()
+    qk_norm: Literal["rms_norm"] | None = None
+
+    def __post_init__(self) -> None:
+        self.check_width("caption_projection_dim")
 
 
 class SD3Transformer2DModel(Model):
