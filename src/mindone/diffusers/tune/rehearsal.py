@@ -58,19 +58,32 @@ class Rehearsal:
     """Seconds of everything except networks: tokens, schedulers, guidance, forecasts, images."""
 
 
-class CountingEngine:
-    """An engine that counts the calls of a pipeline's networks; otherwise it is the engine itself.
+class RehearsingEngine:
+    """An engine that counts the calls of a pipeline's networks and makes up their outputs; otherwise it is the engine
+    itself.
 
-    ``examples`` collects one of each.
+    It runs only text encoders, and layers that read their output once for all steps, each once. With ``is_busy`` it
+    multiplies matrices at each call, to load the processor as networks do.
+
+    Args:
+        view: the pipeline.
+        known: the outputs so far, by call.
+        examples: collects one of each call.
+        is_busy: see above.
     """
 
-    def __init__(self, view: Pipeline, examples: dict[Call, Example]):
+    def __init__(
+        self, view: Pipeline, known: dict[Call, Outputs], examples: dict[Call, Example], is_busy: bool = False
+    ):
         self.engine: Engine = view.engine
-        self.examples = examples
+        self.known, self.examples, self.is_busy = known, examples, is_busy
         self.roles = {id(each): name for name, each in view.components.items() if isinstance(each, Model)}
         self.roles[id(view.denoiser)] = DENOISER
         self.read_once = view.family.read_once
         self.calls: Counter[Call] = Counter()
+        self.busy_seconds = 0.0
+        """The thread's own seconds in these products."""
+        self.scale: int = view.vae.scale
 
     def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
         """The call as the engine sees it."""
@@ -85,33 +98,11 @@ class CountingEngine:
         self.examples.setdefault(call, Example(inputs, options))
         return call
 
-    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Outputs:
-        """Run it, and count it."""
-        self.count(network, inputs, method, options)
-        named: Any = options
-        return self.engine.run(network, *inputs, method=method, **named)
-
     def compile_ahead(self, network: Model, *inputs: Input, **options: Input) -> None:
         """Nothing: counting needs no compiling."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
-
-
-class RehearsingEngine(CountingEngine):
-    """An engine that runs only text encoders, and layers that read their output once for all steps, each once.
-
-    With ``busy`` it multiplies matrices at each call, to load the processor as networks do.
-    """
-
-    def __init__(
-        self, view: Pipeline, known: dict[Call, Outputs], examples: dict[Call, Example], is_busy: bool = False
-    ):
-        super().__init__(view, examples)
-        self.known, self.is_busy = known, is_busy
-        self.busy_seconds = 0.0
-        """The thread's own seconds in these products."""
-        self.scale: int = view.vae.scale
 
     def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Outputs:
         """Count the call and make up its output."""

@@ -1,6 +1,7 @@
 """Observes the ranges of the inputs of a network's products while it runs, for quantization."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import mindspore as ms
@@ -15,6 +16,8 @@ from .engine import OpenVINOEngine
 from .operators import Operators
 
 Range: TypeAlias = tuple[float, float]
+_PRODUCTS = ("linear", "linear_halves", "conv2d", "conv2d_halves", "upsample_conv2d")
+"""The operations that multiply with a weight."""
 
 
 class Ranges(NamedTuple):
@@ -133,44 +136,17 @@ class _Watching:
         self.seen: dict[tuple[str, bool], Node] = {}
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
+        operation = getattr(self._inner, name)
+        return partial(self._noted, name, operation) if name in _PRODUCTS else operation
 
-    def _note(self, x: Node, weight: Operand) -> None:
+    def _noted(self, name: str, operation: Callable[..., Any], x: Node, weight: Operand, *rest: object) -> Any:
+        y = operation(x, weight, *rest)
         if isinstance(weight, ms.Parameter):  # not a weight made from parameters' rows, whose product is never in int8
-            self.seen[(self._names[id(weight)], False)] = x
-
-    def linear(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:
-        self._note(x, weight)
-        y = self._inner.linear(x, weight, bias)
-        if self._wants_result(name := self._names[id(weight)]):
-            self.seen[(name, True)] = y
+            published = self._names[id(weight)]
+            self.seen[(published, False)] = x
+            if name == "linear" and self._wants_result(published):
+                self.seen[(published, True)] = y
         return y
-
-    def linear_halves(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> tuple[Node, Node]:
-        self._note(x, weight)
-        return self._inner.linear_halves(x, weight, bias)
-
-    def conv2d(
-        self,
-        x: Node,
-        weight: Operand,
-        bias: Operand | None = None,
-        stride: int = 1,
-        padding: int | tuple[int, int, int, int] = 0,
-        groups: int = 1,
-    ) -> Node:
-        self._note(x, weight)
-        return self._inner.conv2d(x, weight, bias, stride, padding, groups)
-
-    def conv2d_halves(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> tuple[Node, Node]:
-        self._note(x, weight)
-        return self._inner.conv2d_halves(x, weight, bias)
-
-    def upsample_conv2d(
-        self, x: Node, weight: ms.Parameter, bias: Operand | None = None, shortcut: bool = False
-    ) -> Node:
-        self._note(x, weight)
-        return self._inner.upsample_conv2d(x, weight, bias, shortcut)
 
 
 def _extremes(x: Node, ints: Callable[[Iterable[int]], Node]) -> tuple[Node, Node]:
