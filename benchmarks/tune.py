@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from mindone.diffusers.tune.page import render
 
 from mindone.diffusers import jobs
 from mindone.diffusers.acceleration.calibration import REFERENCE_STEPS
@@ -31,7 +32,6 @@ from mindone.diffusers.bench import shapes
 from mindone.diffusers.tune.candidates import Space
 from mindone.diffusers.tune.costs import Costs
 from mindone.diffusers.tune.likeness import Drawings
-from mindone.diffusers.tune.page import render
 from mindone.diffusers.tune.pipeline import BASELINE
 from mindone.diffusers.tune.stacks import Stacks
 

@@ -19,9 +19,8 @@ pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 from fastapi.testclient import TestClient
 
 from mindone.diffusers.jobs import Job
-from mindone.diffusers.jobs.picture_files import picture_file
 from mindone.diffusers.jobs.pictures import Pictures
-from mindone.diffusers.jobs.png import KEYWORD, png_bytes
+from mindone.diffusers.jobs.png import KEYWORD, picture_file, png_bytes
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue, Choice

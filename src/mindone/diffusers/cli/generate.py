@@ -132,7 +132,7 @@ def generate(
 
 def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str, object], remembers: bool) -> None:
     """Write the images and print their files; if one had to go elsewhere, the command fails at the end."""
-    from ..jobs.picture_files import picture_file
+    from ..jobs.png import picture_file
 
     place.settle()
     about = {"output": str(place.output), "version": __version__, **about}

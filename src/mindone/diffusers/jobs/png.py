@@ -1,4 +1,4 @@
-"""PNG files that record how they were made: the job travels in the file's text chunks."""
+"""Pictures' files that record how they were made: the job travels in text chunks, or in EXIF data."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..pipelines.mask_fills import MaskFill
-from ..utils.exif_texts import read_exif_texts
+from ..utils.exif_texts import exif_bytes, read_exif_texts
 from ..utils.files import atomic_write, check_file
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
 from .infotext import format_infotext, parse_infotext
@@ -24,6 +24,11 @@ KEYWORD = "mindone-diffusers"
 INFOTEXT = "parameters"
 """The text chunk in AUTOMATIC1111's form, for other programs."""
 
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""The format of a file by its suffix."""
+_OPTIONS: Mapping[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+"""The longest side in pixels that each format's header can hold."""
 _ENDINGS = (".safetensors", ".gguf")
 _LARGE = 4_000_000
 """From this number of pixels on, compression is the fastest: zlib's default takes seconds for a smooth picture."""
@@ -49,6 +54,27 @@ def png_bytes(image: Image.Image, job: Job | None, about: Mapping[str, object]) 
     fast = {"compress_level": 1, "compress_type": zlib.Z_RLE} if is_large else {}
     image.save(file, format="PNG", pnginfo=None if job is None else _chunks(image, job, about), **fast)
     return file.getvalue()
+
+
+def picture_file(path: Path, image: Image.Image, job: Job | None, about: Mapping[str, object]) -> tuple[Path, bytes]:
+    """The bytes of an image's file, and its name; that ends in ``.png`` if the wanted format cannot hold the image.
+
+    Args:
+        path: the wanted name.
+        image: one of the job's images, or several of them in one.
+        job: the image's job; None to record nothing.
+        about: further facts to record, see `save_png`.
+    """
+    kind = SUFFIXES[path.suffix.lower()]
+    if kind != "PNG" and max(image.size) <= _MOST_SIDE[kind]:
+        try:
+            exif = b"" if job is None else _exif(image, job, about)
+        except ValueError:  # a prompt of tens of thousands of letters
+            return path.with_suffix(".png"), png_bytes(image, job, about)
+        file = io.BytesIO()
+        image.convert("RGB").save(file, format=kind, exif=exif, **_OPTIONS[kind])
+        return path, file.getvalue()
+    return path.with_suffix(".png") if kind != "PNG" else path, png_bytes(image, job, about)
 
 
 def read_job(path: str | os.PathLike[str]) -> Job:
@@ -124,6 +150,11 @@ def _chunks(image: Image.Image, job: Job, about: Mapping[str, object]) -> PngInf
     chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
     chunks.add_itxt(INFOTEXT, infotext(image, job, about))
     return chunks
+
+
+def _exif(image: Image.Image, job: Job, about: Mapping[str, object]) -> bytes:
+    """The same for other files."""
+    return exif_bytes(KEYWORD, json.dumps({"job": job.to_dict(), **about}), infotext(image, job, about))
 
 
 def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:

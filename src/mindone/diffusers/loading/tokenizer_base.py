@@ -4,7 +4,7 @@ The `tokenizers` library does the work; a subclass sets it up.
 """
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby, takewhile
@@ -18,8 +18,7 @@ from ..utils.files import write_json
 from ..utils.printable import shown
 from .config import Config
 from .hub import Source
-from .published_tokenizer import PublishedTokenizer
-from .tokenizer_files import Token
+from .tokenizer_files import ROLES, Token
 
 if TYPE_CHECKING:
     import tokenizers
@@ -35,15 +34,19 @@ _WORD = 77
 """The most tokens in one added word."""
 
 
-class TokenizerBase(PublishedTokenizer):
+class TokenizerBase(ABC):
     """Converts text to ids and back with a ``_tokenizer`` from the `tokenizers` library."""
 
     frame_words: ClassVar[str] = "with what frames a text"
     """The name of the tokens around every text, for messages."""
+    model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
+    is_fast: ClassVar[bool] = True
+    """True: the `tokenizers` library does the work."""
     model_max_length: int
     unk_token_id: int
     pad_token: str
     pad_token_id: int
+    _tokenizer: "tokenizers.Tokenizer"
 
     def __init__(self) -> None:
         self._loaded: str | None = None
@@ -275,6 +278,57 @@ class TokenizerBase(PublishedTokenizer):
             self._loaded = self._tokenizer.to_str()
         self._tokenizer, self._groups = tokenizers.Tokenizer.from_str(self._loaded), None
         self.add_tokens(tokens)
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """The special tokens by role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
+        return {role: token for role in ROLES if (token := getattr(self, role)) is not None}
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens, each once."""
+        return list(dict.fromkeys(self.special_tokens_map.values()))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `all_special_tokens`."""
+        return [int(self._tokenizer.token_to_id(token)) for token in self.all_special_tokens]
+
+    @property
+    def added_tokens_decoder(self) -> "dict[int, tokenizers.AddedToken]":
+        """The tokens that are recognised before a text is split, with their flags, by id."""
+        return dict(sorted(self._tokenizer.get_added_tokens_decoder().items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of these tokens."""
+        return {token.content: number for number, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """The same as `added_tokens_encoder`."""
+        return self.added_tokens_encoder
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Sequence[str]]) -> int:
+        """Add the tokens in ``{"additional_special_tokens": […]}``; returns the number of new ones.
+
+        Raises:
+            ValueError: another key: the checkpoint determines the tokens of the other roles.
+        """
+        if other := [name for name in special_tokens_dict if name != "additional_special_tokens"]:
+            raise ValueError(f"add_special_tokens takes additional_special_tokens, got {', '.join(other)}")
+        return self.add_tokens(special_tokens_dict.get("additional_special_tokens", ()), special_tokens=True)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens, with single spaces between words."""
+        ids = [int(self._tokenizer.token_to_id(token)) for token in tokens]
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False)).replace("</w>", " ").strip()
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Write only the vocabulary (``vocab.json``, and ``merges.txt`` for byte pairs); returns the paths."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        return tuple(self._tokenizer.model.save(os.fspath(save_directory), filename_prefix))
 
     def _id(self, token: str) -> int:
         number: int | None = self._tokenizer.token_to_id(token)

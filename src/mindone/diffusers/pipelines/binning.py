@@ -6,7 +6,13 @@ The tables are those of PixArt and Sana. Both sides count in sixteenths of the s
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.autoencoder import Floats
+from ..utils.sizes import check_sides
+from . import checks
+from .masked_calls import MaskedArguments
 from .parts import Parts
+from .pipeline import Pipeline
+from .starts import FromNoise
 
 _COMMON = "8×32 8×29 9×28 9×27 9×26 10×25 10×24 11×23 11×22 11×21 12×21 12×20 13×19 13×18 14×18 14×17 15×17 15×16 16×16"
 _COMMON += " 16×15 17×15 17×14 18×14 18×13 19×13 20×12 21×12 22×11 23×11 24×10 25×10 27×9 32×8"
@@ -62,3 +68,25 @@ def _interpolated(x: NDArray[np.float32], axis: int, size: int, start: int, stop
     first, second = (np.take(x, np.minimum(index, before - 1), axis) for index in (low, low + 1))
     blended: NDArray[np.float32] = first + (second - first) * part
     return blended
+
+
+class BinnedNoise(FromNoise):
+    """Noise of a size that the network was trained on; the image is then brought to the requested size."""
+
+    call: MaskedArguments
+    asked: tuple[int, int] | None = None
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """The trained size with the aspect ratio nearest to the request's."""
+        height, width = super().size(pipe)
+        given = (self.call.height, self.call.width) != (None, None)
+        if not self.call.use_resolution_binning or (self.call.latents is not None and not given):
+            return height, width
+        check_sides({"height": height, "width": width}, 1)
+        checks.check_pixels_memory(self.call.count_images(), height, width)
+        self.asked = height, width
+        return binned(pipe, height, width)
+
+    def fit(self, pixels: Floats) -> Floats:
+        """See `Start`."""
+        return pixels if self.asked is None else resized_and_cropped(pixels, *self.asked)

@@ -10,8 +10,11 @@ with pictures are in `picture_calls`.
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from inspect import Parameter, Signature
 from typing import Any, TypeAlias, TypeVar
 
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
@@ -461,3 +464,37 @@ def asked(
         if check := declared(task, argument_name).get("check"):
             check(argument_name, value)
     return all_finite(values)
+
+
+def documented(call: Callable[..., object], task: Callable[..., object], returns: object) -> None:
+    """Give a pipeline's ``__call__`` the arguments of its task, with their types, defaults and help."""
+    signature = inspect.signature(task)
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *signature.parameters.values()]
+    call.__signature__ = Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters[1:]} | {"return": returns}
+    call.__doc__ = _docstring(task, signature)
+
+
+def _docstring(task: Any, signature: Signature) -> str:
+    each = (_paragraph(f"{name}: {declared(task, name)['help']}") for name in signature.parameters)
+    return "\n".join(
+        [
+            "Draw images.",
+            "",
+            "Args:",
+            *each,
+            "",
+            "Returns:",
+            "    Images and, if the pipeline may have a safety checker, its verdicts (None without one).",
+            "",
+            "Raises:",
+            "    ValueError: an argument is wrong; raised before any network runs.",
+            "    TypeError: the call has no such argument.",
+        ]
+    )
+
+
+@cache
+def _paragraph(text: str) -> str:
+    """Wrapped once: most tasks have most arguments."""
+    return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="        ")

@@ -11,7 +11,7 @@ from ..families.components import LanguageModel, TextTokenizer
 from ..families.pixart.family import PIXART_ALPHA, PIXART_SIGMA
 from ..families.pixart.prompts import PixArtReading
 from ..families.pixart.transformer import PixArtTransformer2DModel
-from .binned_starts import BinnedNoise
+from .binning import BinnedNoise
 from .calls import Arguments, Texts
 from .loop import Run
 from .masked_calls import MaskedArguments

@@ -13,7 +13,7 @@ from ..families.sana.transformer import SanaTransformer2DModel
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
-from .binned_starts import BinnedNoise
+from .binning import BinnedNoise
 from .calls import Arguments, Texts
 from .loop import Run
 from .masked_texts import CALLBACK_TENSORS, Given, check_texts, condition, encode_texts, unread

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..models.autoencoder import Floats
 from ..schedulers.base import draw_noise
-from .binned_starts import BinnedNoise
+from .binning import BinnedNoise
 from .image_starts import encoded, pictures_of_size, repeat_rows
 from .loop import Run
 from .pipeline import Pipeline

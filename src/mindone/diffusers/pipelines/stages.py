@@ -13,14 +13,13 @@ from ..utils.images import to_pil
 from ..utils.outputs import BaseOutput
 from . import checks
 from .callbacks import inputs_of
-from .calls import Arguments, asked
+from .calls import Arguments, asked, documented
 from .image_processor import Images
 from .loop import Run, denoise, step_options
 from .packing import as_in_runs, as_published
 from .pipeline import Pipeline
 from .published import PublishedPipeline
 from .safety import blacken_unsafe
-from .signatures import documented
 from .starts import Shape, Start, latents_shape
 
 logger = logging.get_logger(__name__)

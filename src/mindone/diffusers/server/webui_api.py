@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import json
 import re
 import time
@@ -16,13 +17,14 @@ from PIL import ImageOps
 
 from ..jobs import PipelineKey
 from ..jobs.checks import family_here, is_flow, most_clip_skip
+from ..jobs.infotext import format_infotext
 from ..jobs.pictures import has_white
+from ..jobs.png import INFOTEXT, KEYWORD, parameters_of, texts_in
 from ..pipelines.regions import blurred, fill_whole, fit_inside, in_mode
 from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
-from .png_info import png_info_of
 from .reading import ReadingRoute
 from .refusals import Refusal
 from .request import NOTHING_SENT, Sent, Uploads, accepted, check_bounds, client_of, make_ticket, service_of
@@ -94,7 +96,7 @@ async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> 
 async def png_info(picture: Annotated[Picture, Body()]) -> JSONResponse:
     """The parameters in a PNG, JPEG or WebP file from this server or AUTOMATIC1111."""
     content = await asyncio.to_thread(from_base64, picture.image, "image")
-    return JSONResponse(await asyncio.to_thread(png_info_of, content, "image"))
+    return JSONResponse(await asyncio.to_thread(_png_info, content, "image"))
 
 
 def _choices(request: Request) -> Choices[Overrides]:
@@ -229,3 +231,31 @@ def _state(ticket: Ticket | None) -> dict[str, object]:
         "sampling_step": step,
         "sampling_steps": steps,
     }
+
+
+def _png_info(content: bytes, field: str) -> dict[str, object]:
+    """The parameters as text (``info``), as their text chunk (``items``) and under our names (``parameters``), without
+    decoding pixels.
+
+    Raises:
+        Refusal: the file is not PNG, JPEG or WebP, is damaged, or holds more text than parameters have.
+    """
+    try:
+        said = texts_in(io.BytesIO(content), field)
+    except ValueError as error:
+        raise Refusal(422, str(error), field) from None
+    parameters = parameters_of(said) or {}
+    # Version 0.1 wrote another text into the same chunk.
+    text = format_infotext(parameters) if parameters and KEYWORD in said.texts else said.texts.get(INFOTEXT, "")
+    items = {INFOTEXT: text} if text else {}
+    return {"info": text, "items": items, "parameters": {**parameters, **_profile(said.texts.get(KEYWORD, "{}"))}}
+
+
+def _profile(remembered: str) -> dict[str, object]:
+    """The profile of an image of ours; AUTOMATIC1111 has no name for it."""
+    try:
+        about = json.loads(remembered)
+    except (ValueError, RecursionError):
+        return {}
+    name = about.get("profile") if isinstance(about, dict) else None
+    return {"profile": name} if isinstance(name, str) and name.isprintable() else {}

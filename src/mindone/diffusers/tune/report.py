@@ -7,20 +7,24 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..jobs.profile import Profile
+from .. import bench
+from ..bench.page import data_address
+from ..jobs.profile import Profile, Settings
 from ..utils.files import atomic_write
-from .front import Front, Row
-from .page import render
+from . import plot as plots
+from .front import MARKS, Front, Row
 
 JsonObject = dict[str, object]
 FORMAT = 1
 _PROFILE = re.compile(r"profile\.json|[\d.]+x\.json")
 """The file names of a search's profiles."""
+_FOLDER = Path(__file__).parent
 
 
 def front_data(front: Front, command: str) -> JsonObject:
@@ -59,6 +63,23 @@ def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, comm
     for name, profile in chosen.items():
         profile.save(folder / name)
     return [folder / name for name in ("tune.html", "tune.json", *chosen)]
+
+
+def render(front: Front, command: str, chosen: Mapping[str, Settings]) -> str:
+    """The page of a front; ``chosen`` are the settings of the profiles next to it, by file name."""
+    pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
+    pages.filters["data_address"] = data_address
+    style = Path(bench.__file__).with_name("page.css").read_text(encoding="utf-8")
+    style += (_FOLDER / "page.css").read_text(encoding="utf-8")
+    return pages.get_template("page.html").render(
+        front=front,
+        command=command,
+        plot=plots.plot(front),
+        plots=plots,
+        shown=front.shown(chosen.values(), (1, 1.5, *MARKS, 24, 32)),
+        style=style,
+        file_of=lambda row: next((name for name, settings in chosen.items() if settings == row.settings), None),
+    )
 
 
 def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) -> None:
