@@ -532,7 +532,10 @@ def full_disk(monkeypatch, tmp_path):
     return elsewhere
 
 
-def test_a_full_disk_loses_no_picture(instant, full_disk, tmp_path):
+@pytest.mark.parametrize("has_home", [True, False])
+def test_a_full_disk_loses_no_picture(has_home, instant, full_disk, tmp_path, monkeypatch):
+    if not has_home:
+        monkeypatch.setattr("os.path.expanduser", str)  # as for a user without $HOME and without an entry in passwd
     printed = generate("--num-images", 2, "--seed", 5, "-o", "cat.png", code=1)
     for i in range(2):
         expected = (

@@ -493,8 +493,10 @@ def test_a_request_has_a_line_and_its_prompt_only_on_demand(caplog, log, shows):
 # ---- the unit --------------------------------------------------------------------------------------------------------
 
 
-def test_the_unit_bounds_what_the_service_may_do():
+def test_the_unit_bounds_what_the_service_may_do_gives_it_a_home_and_takes_an_end_by_sigterm_for_success():
     lines = (Path(__file__).parents[1] / "deploy" / "mindone-diffusers.service").read_text().splitlines()
     unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     assert int(unit["LimitNOFILE"]) >= 4096 + 256
     assert unit["CapabilityBoundingSet"] == "" and unit["MemoryMax"] and unit["SystemCallFilter"] == "@system-service"
+    assert "HOME=%C/mindone-diffusers" in unit["Environment"].split() and unit["CacheDirectory"] == "mindone-diffusers"
+    assert int(unit["SuccessExitStatus"]) == 128 + signal.SIGTERM

@@ -74,7 +74,11 @@ class Destination:
 
 def _kept(name: str, content: bytes) -> Path | None:
     """Write an image to any place with room."""
-    for folder in (Path(tempfile.gettempdir()), Path.home(), Path("/dev/shm")):
+    for folder in (
+        Path(tempfile.gettempdir()),
+        Path(os.path.expanduser("~")),
+        Path("/dev/shm"),
+    ):  # a user may have no home
         with contextlib.suppress(OSError):
             return _written(folder / name, content, is_new=True)
     return None
