@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,10 @@ from ..schedulers.output import SchedulerOutput
 from ..schedulers.spacing import closing_in
 from ..utils.arrays import Array
 from ..utils.combination import combination
-from .drawing import Drawing, Drawn
+from .speedup import View
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PROMPTS = ("a rocket on a blue background", "a small house under a tree")
 """Simple subjects that every model knows."""
@@ -37,6 +41,27 @@ too."""
 _DIGITS = 9
 
 Latents = NDArray[np.float64]
+
+
+class Drawn(Protocol):
+    """The result of a call."""
+
+    @property
+    def images(self) -> Array:
+        """Latents, if the call requests them."""
+
+
+class Drawing(View, Protocol):
+    """A callable pipeline: pipelines lie above."""
+
+    def set_progress_bar_config(self, **options: object) -> None:
+        """Options of a call's progress bar."""
+
+    def view(self) -> Self:
+        """Another pipeline with the same components."""
+
+    def __call__(self, *arguments: object, **options: object) -> Drawn:
+        """Generate images."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ..families.registry import family_of
 from ..loading.config import read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..utils.decoder_memory import stage_channels
+from ..utils.sizes import check_sides
 
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that no row loads: blackened images cannot be compared."""
@@ -47,12 +48,7 @@ class Checkpoint:
         """
         pixels, (rows, columns) = self.vae_scale_factor, self.sample_size or (64, 64)
         size, factor = (height or rows * pixels, width or columns * pixels), pixels * self.patch
-        for name, value in zip(("height", "width"), size):
-            if value < 1 or value % factor:
-                below = max(value // factor, 1) * factor
-                raise ValueError(
-                    f"{name} must be a multiple of {factor}, got {value}; the nearest are {below} and {below + factor}"
-                )
+        check_sides(dict(zip(("height", "width"), size)), factor)
         return size
 
 
