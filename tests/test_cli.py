@@ -301,7 +301,7 @@ def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with (
-        pytest.raises(OSError, match=r"No space left on device: 'x\.safetensors'") as caught,
+        pytest.raises(OSError, match=r"^cannot write x\.safetensors: No space left on device; make room") as caught,
         files.atomic_write("x.safetensors") as file,
     ):
         file.write(b"half")
@@ -539,7 +539,8 @@ def test_a_full_disk_loses_no_picture(has_home, instant, full_disk, tmp_path, mo
     printed = generate("--num-images", 2, "--seed", 5, "-o", "cat.png", code=1)
     for i in range(2):
         expected = (
-            f"Error: cannot write cat-{i}.png: No space left on device; the image is kept in {full_disk}/cat-{i}.png"
+            f"Error: cannot write cat-{i}.png: No space left on device; make room, or give a place on another disk; "
+            f"the image is kept in {full_disk}/cat-{i}.png"
         )
         assert expected in printed
         assert read_parameters(full_disk / f"cat-{i}.png")["image_seed"] == 5 + i
@@ -549,7 +550,10 @@ def test_a_full_disk_loses_no_picture(has_home, instant, full_disk, tmp_path, mo
 def test_no_room_anywhere_is_said_with_the_name_of_the_file(instant, full_disk, monkeypatch):
     monkeypatch.setattr("mindone.diffusers.cli.saving._kept", lambda *_: None)
     printed = generate("-o", "cat.png", code=1)
-    assert "Error: cannot write cat.png: No space left on device; and there is no room" in printed
+    assert (
+        "Error: cannot write cat.png: No space left on device; make room, or give a place on another disk; and"
+        in printed
+    )
 
 
 def test_info_of_other_files(tmp_path):
@@ -704,7 +708,7 @@ def test_info_takes_a_name_that_models_lists():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--image", ""], "Invalid value for '--image': it is empty; give a value, or leave the option out"),
+        (["--image", ""], "Invalid value for '--image': it is empty; give a value, or leave it out"),
         (["--model", ""], "Invalid value for '--model': it is empty"),
         (["--lora", ""], "Invalid value for '--lora': it is empty"),
         (["--guidance-interval", "0.5"], "guidance_interval must be 2 values, got ['0.5']"),
@@ -719,6 +723,30 @@ def test_what_an_option_does_not_take_is_named(words, message, weight_files):
     model = [] if "--model" in words else ["--model", checkpoint("sd1")]
     result = CliRunner().invoke(cli.main, ["generate", "a red cat", *map(str, model), "--steps", "1", *words])
     assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["info", ""],
+        ["generate", "a cat", "-o", ""],
+        ["convert", "", "-o", "x"],
+        ["convert", "icons", "-o", ""],
+        ["quantize", "--model", "icons", "-o", ""],
+        ["batch", "jobs.jsonl", "-o", ""],
+        ["bench", "-o", ""],
+        ["tune", "-o", ""],
+        ["pull", ""],
+        ["models", ""],
+    ],
+)
+def test_an_empty_path_or_name_is_not_this_folder(words):
+    assert "it is empty; give a value, or leave it out" in command(*words, code=2)
+
+
+def test_a_prompt_in_an_unknown_encoding_is_told_how_to_write_it():
+    printed = command("generate", "a r\udcc3\udcb6t", code=1)
+    assert "prompt must be text that UTF-8 can write (a terminal's is, with LC_ALL=C.UTF-8), got 'a r" in printed
 
 
 def test_a_negative_prompt_may_be_empty(instant):

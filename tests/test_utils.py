@@ -16,7 +16,9 @@ from PIL import Image
 
 from mindone.diffusers import interrupts
 from mindone.diffusers.jobs.png import read_job
+from mindone.diffusers.loading.hub import Source
 from mindone.diffusers.loading.safetensors import SafetensorsFile
+from mindone.diffusers.schedulers import DDIMScheduler
 from mindone.diffusers.server.keys import Keys
 from mindone.diffusers.utils import atomic_write, files, load_image, logging, make_image_grid, progress_bar, write_json
 from mindone.diffusers.utils.errors import in_one_line
@@ -292,6 +294,49 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
     assert found == {"index.json": "index.json", "unet/weights": "unet/weights", "z": "z", "unet/old": "stays"}
     assert [path.name for path in target.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "do", "message"),
+    [
+        ("", files.make_folder, "the folder to write into has no name; give one, or"),
+        ("file/x", files.make_folder, "cannot make the folder .*: Not a directory; a part of the path is a file"),
+        ("file", files.make_folder, "cannot make the folder .*: File exists; it is taken; give another name"),
+        ("a" * 300, files.make_folder, "cannot make the folder a+: File name too long; give a shorter one"),
+        (
+            "file/x/y",
+            lambda path: write_json(path, 1),
+            "cannot write .*: Not a directory; a part of the path is a file",
+        ),
+        ("a" * 300, lambda path: write_json(path, 1), "cannot write a+: File name too long; give a shorter one"),
+        ("", lambda path: write_json(path, 1), "cannot write '': it is a folder; give a file name inside it"),
+        ("a" * 300, read_json, "cannot read a+: File name too long; give a shorter one"),
+        ("a" * 300, load_image, "cannot read a+: File name too long; give a shorter one"),
+        ("a" * 300, files.check_folder, "cannot write to a+: File name too long; give a shorter one"),
+        ("a" * 300, lambda path: Source(path).index(), "cannot read a+: File name too long; give a shorter one"),
+        ("~nobody-here/x", lambda path: Source(path).index(), "unknown model '~nobody-here/x': no such local folder"),
+        ("", lambda path: DDIMScheduler().save_pretrained(path), "the folder to write into has no name; give one, or"),
+    ],
+)
+def test_what_the_system_refuses_names_the_path_and_the_deed(name, do, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises((OSError, ValueError), match=message):
+        do(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_finished_is_named_and_not_its_place_meanwhile(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with (
+        pytest.raises(OSError, match=f"^cannot write {tmp_path}/model/a.json: No space left on device") as caught,
+        files.whole_folder(tmp_path / "model", "a.json") as folder,
+    ):
+        write_json(folder / "a.json", 1)
+    assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
 
 
 def test_a_message_with_what_a_file_says_reaches_the_terminal_escaped(capsys, monkeypatch):

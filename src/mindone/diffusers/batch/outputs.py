@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
 
+from ..utils.errors import explained
 from ..utils.extras import needs
-from ..utils.files import atomic_write, check_folder, decoded, shortened
+from ..utils.files import atomic_write, check_folder, decoded, folder_to_write, make_folder, shortened
 
 fcntl: ModuleType | None
 try:
@@ -41,8 +42,7 @@ class LocalFolder:
 
     def __init__(self, path: Path):
         check_folder(path)
-        path.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path = make_folder(path)
 
     def names(self) -> set[str]:
         """The names of the files in it."""
@@ -119,11 +119,10 @@ class LocalLog:
             while written < len(content):
                 written += self._file.write(content[written:])
             os.fsync(self._file.fileno())
-        except BaseException as error:
+        except BaseException:
             self._file.truncate(self._size)
-            if isinstance(error, OSError) and error.errno:
-                raise OSError(error.errno, error.strerror, str(self._path)) from None
-            raise
+            with explained(f"write {self._path}"):
+                raise
         self._size += len(content)
 
     def close(self) -> None:
@@ -219,9 +218,10 @@ def open_output(address: str | os.PathLike[str]) -> Output:
 
     Raises:
         OSError: it is not writable.
+        ValueError: it has no name.
         ImportError: fsspec, or the driver for a URL's storage, is not installed.
     """
     text = os.fspath(address)
     if "://" not in text:
-        return LocalFolder(Path(text))
+        return LocalFolder(folder_to_write(text))
     return RemoteFolder(text)

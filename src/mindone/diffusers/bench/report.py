@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..schedulers import SHORT_NAMES
 from ..utils import quality
-from ..utils.files import atomic_write, read_json
+from ..utils.files import atomic_write, make_folder, read_json
 from ..utils.machine import machine, versions
 from . import against, against_genai
 from .measure import Results, Row
@@ -70,7 +70,7 @@ class Report:
 
         Each appears complete or not at all, and replaces that of an earlier run.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         data = self.data()
         images = [{row.setup.name: row.images for row in result.rows} for result in self.results]
         files = {

@@ -4,7 +4,7 @@ import time
 from contextlib import ExitStack
 
 from ..interrupts import raised
-from ..utils.files import check_folder, check_space, scratch_folder
+from ..utils.files import check_folder, check_space, make_folder, scratch_folder
 from .measure import Start, measure
 from .options import Options
 from .process import RowProcess
@@ -33,7 +33,7 @@ def run(options: Options, command: str, start: Start = RowProcess) -> Report:
         scratch = folder
         if options.shape:
             check_space(folder, SHAPES[options.shape].nbytes)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
         plan = make_plan(options, scratch)
         jobs = [setup.job for table in plan.tables for setup in table.setups]

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -10,6 +10,9 @@ from ..interrupts import exit_code
 from ..utils.errors import in_one_line
 from ..utils.nearest import nearest_or_all
 from .status import be_quiet, calm
+
+_TEXT = "TEXT"
+"""The placeholder of texts that may be empty."""
 
 
 class Commands(click.Group):
@@ -34,6 +37,7 @@ class Commands(click.Group):
             return None
         module = importlib.import_module(f".{cmd_name}", __package__)
         command = cast(click.Command, getattr(module, cmd_name))
+        _refuse_empty(command)
         if not any(parameter.name == "quiet" for parameter in command.params):
             command.params.append(_quiet())
         return command
@@ -79,3 +83,28 @@ def _quiet() -> click.Option:
         callback=lambda context, parameter, is_set: be_quiet() if is_set else None,
         help="Print only results and errors: no progress, no warnings.",
     )
+
+
+class Given(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
+    """A text or a path that is not empty: a script's unset variable must not silently mean the default, or this folder.
+
+    Args:
+        kind: the type otherwise.
+    """
+
+    def __init__(self, kind: "click.ParamType[Any]"):
+        self.kind, self.name = kind, kind.name
+        self.shell_complete = kind.shell_complete  # type: ignore[method-assign]
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if value == "":
+            self.fail("it is empty; give a value, or leave it out", param, ctx)
+        return self.kind.convert(value, param, ctx)
+
+
+def _refuse_empty(command: click.Command) -> None:
+    """Let a command refuse empty values, except for texts that may be empty."""
+    for each in command.params:
+        may_be_empty = each.metavar == _TEXT or each.name == "prompt"
+        if isinstance(each.type, (click.types.StringParamType, click.Path)) and not may_be_empty:
+            each.type = Given(each.type)

@@ -21,8 +21,6 @@ from ..jobs.fields import OneOf, listed, plain_type
 
 C = TypeVar("C", bound=Callable[..., object])
 
-_TEXT = "TEXT"
-"""The placeholder of texts that may be empty."""
 _LIMITS = ("ge", "gt", "le", "lt")
 
 
@@ -60,25 +58,12 @@ class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older ver
         return str(value)
 
 
-class Given(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
-    """A text that is not empty: a script's unset variable must not silently mean the default."""
-
-    name = "text"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == "":
-            self.fail("it is empty; give a value, or leave the option out", param, ctx)
-        return str(value)
-
-
 def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
     """The click decorator for one field."""
     field, known = fields.model_fields[name], fields.option(name)
     if field.is_required():
         return click.argument(name)
     kind, several, is_flag = _kind(field)
-    if kind is click.STRING and known.metavar != _TEXT:
-        kind = Given()
     help = field.description or ""
     choice = plain_type(field)
     if in_words := choice.in_words if isinstance(choice, OneOf) else known.in_words:

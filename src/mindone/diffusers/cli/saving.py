@@ -66,10 +66,9 @@ class Destination:
         try:
             return _written(path, content, self.is_new)
         except OSError as error:
-            why = f"cannot write {path}: {error.strerror}" if error.strerror else str(error)
             there = _kept(path.name, content)
             kept = f"the image is kept in {there}" if there else "and there is no room for the image anywhere else"
-            raise OSError(f"{why}; {kept}") from None
+            raise OSError(f"{error}; {kept}") from None
 
 
 def _kept(name: str, content: bytes) -> Path | None:

@@ -17,7 +17,7 @@ from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.tokenizer_base import TokenizerBase
 from ..loading.weights import Weights, open_weights
-from ..utils.files import check_folder, whole_folder, write_json
+from ..utils.files import check_folder, folder_to_write, make_folder, whole_folder, write_json
 from .files import SingleFile, open_single_file
 from .registry import layouts
 
@@ -58,7 +58,7 @@ def file_to_folder(
         scaling_factor=scaling_factor,
         extract_ema=extract_ema,
     )
-    folder = Path(folder)
+    folder = folder_to_write(folder)
     check_folder(folder)
     if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
         raise FileExistsError(f"{folder} already has a checkpoint; give another folder")
@@ -196,7 +196,7 @@ def _write_only_component(single: SingleFile, folder: Path, dtype: str | None) -
 
 def _write_component(single: SingleFile, name: str, folder: Path, dtype: str | None) -> None:
     component = single.components[name]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_file(Deferred(_cast("", component.weights, dtype)), folder / f"{_basename(name)}.safetensors")
     write_config(folder, component.config)
 

@@ -166,6 +166,8 @@ def _first_reason(error: ValidationError, known: Mapping[str, FieldInfo]) -> str
             return f"{field} must be {len(get_args(plain_type(known[str(field)])))} values, got {shown(first['input'])}"
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_unicode":  # such as a word of a terminal whose locale is not UTF-8
+        message = "must be text that UTF-8 can write (a terminal's is, with LC_ALL=C.UTF-8)"
     if not name:  # a rule about several fields names them itself
         return message
     return f"{name} {message.replace('Input should', 'must')}, got {shown(first['input'])}"

@@ -19,7 +19,7 @@ from ..acceleration.solver import Solver
 from ..acceleration.stack import Caches, Stack, parse_caches
 from ..schedulers.calibration_rows import parse_rows
 from ..utils.environment import PROFILES
-from ..utils.files import read_json, write_json
+from ..utils.files import make_folder, read_json, write_json
 from ..utils.printable import shown
 from .fields import Fields
 from .job import (
@@ -222,6 +222,6 @@ def saved_path(name: str, model: str) -> Path:
 def save_under_name(profile: Profile, name: str, model: str) -> Path:
     """Save a profile for ``generate --profile NAME``. Returns the file."""
     path = saved_path(name, model)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     profile.save(path)
     return path

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 from pydantic import Field
 
 from ..utils import logging
-from ..utils.files import read_json, write_json
+from ..utils.files import make_folder, read_json, write_json
 from .fields import Real, listed, read_fields
 
 CONFIG_NAME = "config.json"
@@ -84,8 +84,7 @@ def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> 
 
 def write_config(folder: str | os.PathLike[str], config: Mapping[str, object], filename: str = CONFIG_NAME) -> None:
     """Write `config` to `folder/filename`, creating the folder if needed."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    write_json(Path(folder) / filename, dict(config))
+    write_json(make_folder(folder) / filename, dict(config))
 
 
 def read_generation_config(folder: str | os.PathLike[str]) -> Config:

@@ -6,12 +6,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..utils.files import write_json
+from ..utils.files import make_folder, write_json
 from .config import Config, read_config
 from .hub import Kind, Source
 from .save_weights import check_upload
@@ -58,10 +57,9 @@ class Configurable:
         """
         if unused and not return_unused_kwargs:
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True returns them")
-        path = Path(pretrained_model_name_or_path)
         source = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token)
-        if path.is_file():
-            folder, name = source.here(path).parent, path.name
+        if source.path.is_file():
+            folder, name = source.here(source.path).parent, source.path.name
         else:
             name = cls.config_name
             folder = source.component(cls._config_kind, subfolder)
@@ -93,7 +91,7 @@ class Configurable:
             push_to_hub: also upload it, as the repository ``repo_id`` (by default the folder's name).
             upload: ``repo_id`` and the other arguments of ``push_to_hub``.
         """
-        save_values(self._saved_config(), Path(save_directory) / self.config_name, push_to_hub, **upload)
+        save_values(self._saved_config(), save_directory, self.config_name, push_to_hub, **upload)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write the files that ``from_pretrained`` reads, here the config; takes the arguments of ``save_config``."""
@@ -124,13 +122,15 @@ def json_text(config: Mapping[str, Any]) -> str:
     return json.dumps(json_values(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **upload: Any) -> None:
-    """Write a config to its file; takes the arguments of `Configurable.save_config`."""
+def save_values(
+    values: Mapping[str, Any], folder: str | os.PathLike[str], name: str, push_to_hub: bool, **upload: Any
+) -> None:
+    """Write a config to its file in a folder; takes the arguments of `Configurable.save_config`."""
     check_upload(upload)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, dict(values))
+    folder = make_folder(folder)
+    write_json(folder / name, dict(values))
     if push_to_hub:
-        upload_folder(file.parent, upload.pop("repo_id", file.parent.name), **upload)
+        upload_folder(folder, upload.pop("repo_id", folder.name), **upload)
 
 
 def push_saved(save: Callable[..., None], repo_id: str, **upload: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..utils import logging
+from ..utils.errors import explained
 from .config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from .fields import read_fields
 from .safetensors import refuse_other_formats
@@ -120,6 +121,14 @@ class Source:
             self._require_weights(folder, subfolder or "", variant)
         return folder
 
+    @property
+    def path(self) -> Path:
+        """The name as a path, which need not exist; raises OSError if the system cannot look it up."""
+        path = Path(os.path.expanduser(self.name_or_path))
+        with explained(f"read {path}"):
+            path.exists()
+        return path
+
     def here(self, path: Path) -> Path:
         """The path, of a file or folder on this machine."""
         if self.revision is not None:
@@ -135,8 +144,7 @@ class Source:
 
     def _local(self) -> Path | None:
         """The folder on this machine; None if the name can only be a hub id."""
-        name = self._id
-        local = Path(name).expanduser()
+        name, local = self._id, self.path
         if name and local.is_dir():
             return self.here(local)
         if name and local.is_file():

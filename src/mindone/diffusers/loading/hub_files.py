@@ -59,7 +59,7 @@ class FileSource(Source):
             ValueError: see `file`.
         """
         given = os.fspath(self.name_or_path)
-        if Path(given).expanduser().is_dir() or given in bundled_names():
+        if self.path.is_dir() or given in bundled_names():
             local = self._local()
             if len(self._safetensors(local)) != 1:
                 raise FileNotFoundError(f"{given} is a folder: from_pretrained loads one{self._there(local)}")
@@ -119,7 +119,7 @@ class FileSource(Source):
 
     def _given(self) -> Path | None:
         """The file that ``name_or_path`` is, if it is one on this machine."""
-        path = Path(self.name_or_path).expanduser()
+        path = self.path
         if not path.is_file():
             return None
         if other_format(path.name) is not None:

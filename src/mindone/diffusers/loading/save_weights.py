@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from ..utils.files import write_json
+from ..utils.files import make_folder, write_json
 from ..utils.printable import shown
 from .deferred import Deferred
 from .safetensors import StoredTensor, save_file
@@ -58,7 +58,7 @@ def save_weights(
     files = [single]
     if len(shards) > 1:
         files = [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for file, names in zip(files, shards):
         save_file(Deferred({name: partial(tensors.__getitem__, name) for name in names}), folder / file)
     if len(shards) > 1:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.files import write_json
+from ..utils.files import make_folder, write_json
 from ..utils.printable import shown
 from .config import Config
 from .hub import Source
@@ -79,8 +79,7 @@ class TokenizerBase(ABC):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the files that published checkpoints have, so that transformers reads them as well."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         self._save_model(folder)
         special, flags = self.special_tokens_map, Token.__dataclass_fields__
         write_json(folder / "special_tokens_map.json", special)
@@ -327,8 +326,7 @@ class TokenizerBase(ABC):
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
         """Write only the vocabulary (``vocab.json``, and ``merges.txt`` for byte pairs); returns the paths."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        return tuple(self._tokenizer.model.save(os.fspath(save_directory), filename_prefix))
+        return tuple(self._tokenizer.model.save(str(make_folder(save_directory)), filename_prefix))
 
     def _id(self, token: str) -> int:
         number: int | None = self._tokenizer.token_to_id(token)

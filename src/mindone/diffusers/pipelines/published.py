@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -33,7 +32,7 @@ from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, draw_noise
-from ..utils.files import write_json
+from ..utils.files import make_folder, write_json
 from ..utils.images import to_pil
 from ..utils.nearest import nearest
 from .absent import METHODS, take_meaningless
@@ -281,7 +280,7 @@ class PublishedPipeline(Pipeline):
         """
         require_safe(safe_serialization)
         check_upload(upload)
-        root = Path(save_directory)
+        root = make_folder(save_directory)
         save_folder(self, root, variant, max_shard_size)
         if push_to_hub:
             upload_folder(root, upload.pop("repo_id", root.name), **upload)
@@ -363,7 +362,7 @@ class PublishedPipeline(Pipeline):
 
     def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write only ``model_index.json``, into a folder; the arguments are those of `Configurable.save_config`."""
-        save_values(json_values(self.config), Path(save_directory) / INDEX_NAME, push_to_hub, **upload)
+        save_values(json_values(self.config), save_directory, INDEX_NAME, push_to_hub, **upload)
 
     def push_to_hub(self, repo_id: str, **upload: Any) -> str:
         """Upload the files of `save_pretrained`; the arguments are those of `Configurable.push_to_hub`."""

@@ -16,7 +16,7 @@ from rich.table import Table
 from .. import bench
 from ..bench.page import data_address
 from ..jobs.profile import Profile, Settings
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, make_folder
 from . import plot as plots
 from .front import MARKS, Front, Row
 
@@ -50,7 +50,7 @@ def front_data(front: Front, command: str) -> JsonObject:
 
 def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, command: str) -> list[Path]:
     """Write ``tune.html``, ``tune.json`` and the chosen profiles, by file name. Returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     data = json.dumps(front_data(front, command), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     page = render(front, command, {name: profile.settings for name, profile in chosen.items()})
     if (folder / "tune.json").exists():  # its profiles would pass for those of this search

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
 
 from ..interrupts import unfinished
+from .errors import explained
 
 
 @contextlib.contextmanager
@@ -36,11 +37,16 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False, follows_lin
         FileNotFoundError: the folder of ``path`` does not exist.
         IsADirectoryError: ``path`` is a folder.
     """
-    target = Path(os.path.realpath(path) if follows_links else os.path.abspath(path))
-    if target.is_dir() and not target.is_symlink():
-        raise IsADirectoryError(f"cannot write {os.fspath(path)}: it is a folder; give a file name inside it")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {os.fspath(path)}: the folder {target.parent} does not exist; create it")
+    name = os.fspath(path) or "''"
+    with explained(f"write {name}"):
+        target = Path(os.path.realpath(path) if follows_links else os.path.abspath(path))
+        if target.is_dir() and not target.is_symlink():
+            raise IsADirectoryError(f"cannot write {name}: it is a folder; give a file name inside it")
+        try:
+            target.parent.stat()
+        except FileNotFoundError:
+            said = f"cannot write {name}: the folder {target.parent} does not exist; create it"
+            raise FileNotFoundError(said) from None
     temporary = target.with_name(f".{shortened(target.name, 100)}.{uuid.uuid4().hex}.part")
     # O_EXCL with mode 0o666 lets the umask decide, as for any new file; tempfile would make it private.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -62,10 +68,9 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False, follows_lin
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            raise OSError(
-                error.errno, error.strerror, os.fspath(path)
-            ) from None  # the same kind of error, with the file's name
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            with explained(f"write {name}"):
+                raise
         raise
     finally:
         unfinished.discard(str(temporary))
@@ -114,6 +119,26 @@ def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
             unfinished.discard(made)
 
 
+def folder_to_write(path: str | os.PathLike[str]) -> Path:
+    """A folder to write into; raises ValueError for an empty name, which would mean the current folder."""
+    if not os.fspath(path):
+        raise ValueError('the folder to write into has no name; give one, or "." for the current folder')
+    return Path(path)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """A `folder_to_write`, created if missing.
+
+    Raises:
+        ValueError: ``path`` is empty.
+        OSError: the folder cannot be made.
+    """
+    folder = folder_to_write(path)
+    with explained(f"make the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], last: str) -> Iterator[Path]:
     """A folder to write into; its files appear in ``path`` when the block ends, or not at all.
@@ -128,17 +153,23 @@ def whole_folder(path: str | os.PathLike[str], last: str) -> Iterator[Path]:
         OSError: the folder cannot be written.
     """
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     temporary = target.with_name(f".{shortened(target.name, 100)}.{uuid.uuid4().hex}.part")
     unfinished.add(str(temporary))
     try:
-        temporary.mkdir()
-        yield temporary
-        files = [each for each in temporary.rglob("*") if each.is_file()]
-        for file in sorted(files, key=lambda each: (each == temporary / last, each)):
-            final = target / file.relative_to(temporary)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, final)
+        with explained(f"write {os.fspath(path)}"):
+            temporary.mkdir()
+            yield temporary
+            files = [each for each in temporary.rglob("*") if each.is_file()]
+            for file in sorted(files, key=lambda each: (each == temporary / last, each)):
+                final = target / file.relative_to(temporary)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, final)
+    except OSError as error:
+        error.args = tuple(
+            each.replace(str(temporary), os.fspath(path)) if isinstance(each, str) else each for each in error.args
+        )
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         unfinished.discard(str(temporary))
@@ -201,12 +232,15 @@ def check_file(file: Path) -> None:
 
     Opening a pipe waits for somebody to write to it, and a device may never end.
     """
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder; give a file")
-    if not file.exists():
-        raise FileNotFoundError(f"no file {file}")
-    if not file.is_file():
-        raise OSError(f"{file} is a pipe or a device; give a file")
+    with explained(f"read {file}"):
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder; give a file")
+        if not file.exists():
+            raise FileNotFoundError(f"no file {file}")
+        if not file.is_file():
+            raise OSError(f"{file} is a pipe or a device; give a file")
+        if not os.access(file, os.R_OK):
+            raise PermissionError(f"cannot read {file}: you may not; change its rights, or give another file")
 
 
 def read_utf8(path: str | os.PathLike[str]) -> str:
@@ -244,9 +278,10 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         FileExistsError, NotADirectoryError, PermissionError: it cannot.
     """
     folder = Path(path)
-    if folder.is_file():
-        raise FileExistsError(f"the folder {folder} is a file; give another name with --output")
-    existing = _nearest(folder)
+    with explained(f"write to {folder}"):
+        if folder.is_file():
+            raise FileExistsError(f"the folder {folder} is a file; give another name with --output")
+        existing = _nearest(folder)
     if not existing.is_dir():
         raise NotADirectoryError(f"cannot make the folder {folder}: {existing} is a file; give another with --output")
     if not os.access(existing, os.W_OK | os.X_OK):

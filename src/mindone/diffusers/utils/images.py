@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .errors import explained
 from .fetching import fetch
 from .jpeg_scans import check_scans
 from .picture_memory import decoding_bytes, orientation
@@ -181,15 +182,15 @@ def _open(source: str) -> Image.Image:
     if source.startswith(("http://", "https://")):
         return decode_picture(fetch(source, MOST_BYTES), source)
     path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no image {source!r}: it is neither a file nor an address that starts with http:// or https://"
-        )
-    if path.stat().st_size > MOST_BYTES:
-        raise PictureTooLarge(
-            f"{source} has {path.stat().st_size / 1e6:,.0f} MB; at most {MOST_BYTES // 10**6} are read"
-        )
-    return decode_picture(path.read_bytes(), source)
+    with explained(f"read {source}"):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no image {source!r}: it is neither a file nor an address that starts with http:// or https://"
+            )
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise PictureTooLarge(f"{source} has {size / 1e6:,.0f} MB; at most {MOST_BYTES // 10**6} are read")
+        content = path.read_bytes()
+    return decode_picture(content, source)
 
 
 def to_pil(images: NDArray[np.float32]) -> list[Image.Image]:

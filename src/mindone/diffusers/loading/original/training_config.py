@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...utils.files import check_file
 from ...utils.printable import shown
 
 _LONGEST = 100_000
@@ -58,8 +59,7 @@ def read_training_config(path: str | os.PathLike[str]) -> TrainingConfig:
     if "://" in os.fspath(path):
         raise ValueError(f"{path} is an address: fetch the file and give its path")
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+    check_file(path)
     if path.stat().st_size > _LONGEST:
         raise ValueError(f"{path} is longer than the configuration of a training, {_LONGEST:,} bytes")
     try:
