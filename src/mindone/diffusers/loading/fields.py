@@ -5,11 +5,12 @@ across several fields. The bounds lie far beyond every published checkpoint, and
 terabytes.
 """
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -43,9 +44,14 @@ def read_fields(schema: type[T], values: object, owner: str) -> T:
         ValueError: one line that gives, for every wrong field, the allowed values and the given one.
     """
     try:
-        return TypeAdapter(schema).validate_python(dict(values) if isinstance(values, Mapping) else values)
+        checked: T = _adapter(schema).validate_python(dict(values) if isinstance(values, Mapping) else values)
     except ValidationError as error:
         raise ValueError(f"{owner}: {'; '.join(_explained(error.errors(include_url=False), values))}") from None
+    return checked
+
+
+_adapter: Callable[[object], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+"""What checks values against a type: making it takes hundreds of times as long as a check."""
 
 
 @contextmanager
