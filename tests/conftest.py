@@ -124,7 +124,15 @@ def _reference_on_one_thread() -> None:
 
 @functools.cache
 def _operations_in_turn() -> None:
-    """The same kernels, called in turn; otherwise each operation is handed from one waiting thread to the next."""
+    """The same kernels, called in turn; otherwise each operation is handed from one waiting thread to the next.
+
+    The first product of matrices decides that MindSpore keeps the code which oneDNN generates for them:
+    `engines.openvino.compiling` asks all of oneDNN to keep none, and making it takes longer than products this small.
+    """
     import mindspore as ms
 
     ms.runtime.launch_blocking()
+    asked = os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    ms.ops.matmul(ms.ops.ones((1, 1)), ms.ops.ones((1, 1))).asnumpy()
+    if asked is not None:
+        os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = asked
