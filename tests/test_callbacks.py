@@ -121,6 +121,9 @@ def test_both_forms_of_callback_may_be_given_at_once():
     [
         (np.zeros(3), "must return a dict of tensors or None, got ndarray"),
         ({"latnts": 0}, "returned latnts, which no run"),
+        ({"latents": 3}, "latents that callback_on_step_end returns must be an array or None, got 3"),
+        ({"latents": "a"}, "latents that callback_on_step_end returns must be an array or None, got 'a'"),
+        ({"latents": np.zeros(3)}, r"returned latents of the shape \(3,\), and those of the run have \(1, 4, 8, 8\)"),
     ],
 )
 def test_what_a_callback_returns_is_checked(returned, message):

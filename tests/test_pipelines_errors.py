@@ -5,12 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mindone.diffusers import (
     AutoencoderTiny,
     DDIMScheduler,
     DiffusionPipeline,
     LatentConsistencyModelPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
@@ -69,6 +72,11 @@ SD_ERRORS = [
     ({"prompt": "a" * 100_001}, "prompt may have 100000 characters, got 100001"),
     ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
     ({"prompt": "a", "clip_skip": True}, "clip_skip must be a whole number from 0 to 3, got True"),
+    ({"prompt": "a", "height": 10**30}, "height must be at most 1000000000 pixels, got 1000"),
+    ({"prompt": "a", "guidance_scale": 1e300}, r"guidance_scale must be a number from -1,000,000 to 1,000,000, got 1e"),
+    ({"prompt": "a", "guidance_rescale": 10**30}, "guidance_rescale must be a number from -1,000,000 to 1,000,000"),
+    ({"prompt": "a", "callback_on_step_end_tensor_inputs": None}, "tensor_inputs must be a list of names, got None"),
+    ({"prompt": "a", "callback_on_step_end_tensor_inputs": "latents"}, "must be a list of names, got 'latents'"),
     ({"prompt": "a", "eta": "1"}, "eta must be a finite number or None, got '1'"),
     ({"prompt": "a", "guidance_rescale": "1"}, "guidance_rescale must be a finite number or None, got '1'"),
     ({"prompt": "a", "callback_on_step_end": 3}, "callback_on_step_end must be a function or None, got 3"),
@@ -278,6 +286,57 @@ def test_wrong_arguments(folder):
     refuse(folder, ValueError, "no argument 'text_encoder_2'", cls=StableDiffusionPipeline, text_encoder_2=None)
     refuse(folder, ValueError, "engine must be one of auto, openvino, mindspore, got 'cuda'", engine="cuda")
     refuse(folder, ValueError, "StableDiffusionPipeline needs unet, got None", unet=None)
+
+
+@pytest.mark.parametrize(
+    ("do", "message"),
+    [
+        (
+            lambda pipe: DiffusionPipeline.from_pretrained(3),
+            "a checkpoint's name, unless it is a hub id, must be a path",
+        ),
+        (
+            lambda pipe: DiffusionPipeline.from_pretrained("icons", engine=3),
+            "engine must be one of auto, openvino, mind",
+        ),
+        (
+            lambda pipe: DiffusionPipeline.from_pretrained("icons", quantization_config=3),
+            r"quantization_config must be Int8Config\(…\) or WeightOnlyConfig\(…\), got 3",
+        ),
+        (lambda pipe: AutoencoderTiny.from_pretrained("icons", subfolder=3), "subfolder must be a path, got 3"),
+        (lambda pipe: pipe.save_pretrained(None), "the folder to write into must be a path, got None"),
+        (lambda pipe: pipe.unet.save_pretrained("x", variant=3), 'variant must be letters and digits such as "fp16"'),
+        (lambda pipe: pipe.load_lora_weights([]), "a checkpoint's name, unless it is a hub id, must be a path, got"),
+        (lambda pipe: pipe.load_lora_weights("icons-lcm-lora", weight_name=3), "weight_name must be a path, got 3"),
+        (lambda pipe: pipe.load_ip_adapter([], [], []), "must agree in number, got 0, 0, 0"),
+        (lambda pipe: pipe.set_adapters(3), "adapter_names must be a name or a list of names, got 3"),
+        (lambda pipe: pipe.delete_adapters([3]), r"adapter_names must be a name or a list of names, got \[3\]"),
+        (lambda pipe: pipe.fuse_lora(components=3), "components must be a list of unet, text_encoder, text_encoder_2"),
+        (lambda pipe: pipe.unload_textual_inversion(3), "tokens must be a name or a list of names, got 3"),
+    ],
+)
+def test_methods_given_something_else_say_what_they_take(do, message, sd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        do(sd)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("image", Image.new("RGB", (1, 1)), "image must have at least 8 pixels each way, got 1×1"),
+        ("image", Image.new("RGB", (9000, 1)), "image must have at least 8 pixels each way, got 1×9000"),
+        ("image", np.zeros((0, 0, 3)), r"image has no pixels: an array of the shape \(0, 0, 3\)"),
+        ("padding_mask_crop", "a", "padding_mask_crop must be None or a whole number of pixels, 0 or more, got 'a'"),
+        ("padding_mask_crop", -5, "padding_mask_crop must be None or a whole number of pixels, 0 or more, got -5"),
+    ],
+)
+def test_pictures_that_cannot_be_started_from_are_refused(name, given, message, sd, monkeypatch):
+    kind = StableDiffusionImg2ImgPipeline if name == "image" else StableDiffusionInpaintPipeline
+    arguments = {"prompt": "a", "image": Image.new("RGB", (64, 64)), "strength": 1.0, name: given}
+    if name != "image":
+        arguments["mask_image"] = Image.new("L", (64, 64), 255)
+    assert_refused(kind.from_pipe(sd), arguments, message, monkeypatch)
 
 
 def test_a_checkpoint_of_another_pipeline(folder):

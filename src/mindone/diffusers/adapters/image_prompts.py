@@ -227,7 +227,7 @@ def _one_each(
     """Where each adapter is; a value given once applies to all."""
     columns: list[list[Any]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
     count = max(map(len, columns))
-    if any(len(column) not in (1, count) for column in columns):
+    if not all(column and len(column) in (1, count) for column in columns):
         numbers = ", ".join(str(len(column)) for column in columns)
         raise ValueError(f"the IP-Adapters' paths, subfolders and weight_names must agree in number, got {numbers}")
     return [(a, b, c) for a, b, c in zip(*(column * (count // len(column)) for column in columns))]

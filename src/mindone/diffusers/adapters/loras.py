@@ -2,13 +2,14 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from ..families.adapters import LoraNames
 from ..models.base import Model
+from ..utils.nearest import names_in
 from ..utils.printable import shown
 from .lora import NetworkLora, Strength, call_weights
 from .lora_files import Tensors, find_lora
@@ -111,7 +112,7 @@ class Loras:
             ValueError: a name is not loaded, the number of weights is wrong, or a block does not exist.
         """
         self.refuse_while_fused("set_adapters")
-        names = self.known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        names = self.known(names_in("adapter_names", adapter_names))
         several = isinstance(adapter_weights, list | tuple)
         weights: list[Weight] = list(adapter_weights) if several else [adapter_weights] * len(names)  # type: ignore
         if len(weights) != len(names):
@@ -154,7 +155,7 @@ class Loras:
         Raises:
             ValueError: one is not loaded, or is fused.
         """
-        names = self.known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        names = self.known(names_in("adapter_names", adapter_names))
         self.refuse_while_fused("delete_adapters")
         self._forget(names)
 
@@ -182,7 +183,7 @@ class Loras:
             raise ValueError("safe_fusing must be False: there is no search for NaN weights")
         networks = self._chosen(components)
         self.refuse_while_fused("fuse_lora")
-        names = self.get_active() if adapter_names is None else self.known(list(adapter_names))
+        names = self.get_active() if adapter_names is None else self.known(names_in("adapter_names", adapter_names))
         if not names or not set(names) <= set(self.get_active()):
             raise ValueError(f"fuse_lora fuses active adapters, and these are {self.get_active()}; see set_adapters")
         for lora in networks:
@@ -247,8 +248,8 @@ class Loras:
     def _chosen(self, components: Sequence[str] | None) -> list[NetworkLora]:
         """The named networks of the pipeline."""
         known = self._names.networks
-        unknown = [name for name in components or () if name not in known]
-        if isinstance(components, str) or unknown:
+        is_list = components is None or (isinstance(components, Iterable) and not isinstance(components, str))
+        if not is_list or any(name not in known for name in components or ()):
             raise ValueError(f"components must be a list of {', '.join(known)}, got {components!r}")
         return [lora for name, lora in self._loras().items() if components is None or name in components]
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..families.adapters import LoraNames
 from ..models.base import Model
 from ..utils import logging
+from ..utils.nearest import names_in
 from .lora import NetworkLora
 from .lora_files import Tensors, find_lora
 from .loras import Loras, Weight
@@ -95,7 +96,7 @@ class _Methods(Model):
         """Unload these adapters. Raises ValueError if one is not loaded, or some are fused."""
         loras = _loras(self)
         loras.refuse_while_fused("delete_adapters")
-        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        names = names_in("adapter_names", adapter_names)
         self.put_on.of(NetworkLora).delete(loras.known(names))
 
     def disable_lora(self) -> None:

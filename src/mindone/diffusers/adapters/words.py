@@ -14,6 +14,7 @@ from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.clip_text import CLIPTextModel
+from ..utils.nearest import names_in
 from ..utils.printable import shown
 from .textual_inversion import NetworkWords, spelled_out
 from .textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
@@ -117,7 +118,7 @@ class Words:
         """
         words = self._chosen(tokenizer, text_encoder)
         loaded = list(dict.fromkeys(word for each in words.values() for word in each.vectors))
-        names = loaded if tokens is None else [tokens] if isinstance(tokens, str) else list(tokens)
+        names = loaded if tokens is None else names_in("tokens", tokens)
         unknown = [name for name in names if name not in loaded]
         if unknown:
             raise ValueError(f"no textual inversion {', '.join(map(repr, unknown))} is loaded; loaded are {loaded}")
@@ -148,9 +149,7 @@ class Words:
 def _pairs(given: Inversion | list[Inversion], token: str | Sequence[str] | None) -> list[tuple[Inversion, str | None]]:
     """The sources to load, each with its word if one is given."""
     sources = list(given) if isinstance(given, list | tuple) else [given]
-    words = [token] if token is None or isinstance(token, str) else list(token)
-    if words == [None]:
-        words *= len(sources)
+    words: list[str | None] = [None] * len(sources) if token is None else [*names_in("token", token)]
     if len(words) > 1 and len(sources) == 1 and _is_tensor(sources[0]):
         rows = _stored(sources[0])
         if len(rows.shape) == 2:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from ..utils import logging
 from ..utils.errors import explained
+from ..utils.files import check_path
 from .config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from .fields import read_fields
 from .safetensors import refuse_other_formats
@@ -66,6 +67,11 @@ class Source:
     token: str | bool | None = None
     """For private and gated models: the token, or True for the one of ``hf auth login``."""
 
+    def __post_init__(self) -> None:
+        check_path("a checkpoint's name, unless it is a hub id,", self.name_or_path)
+        if self.cache_dir is not None:
+            check_path("cache_dir", self.cache_dir)
+
     def index(self) -> dict[str, object]:
         """The content of ``model_index.json``; this fetches no other file."""
         root = self._local()
@@ -109,6 +115,8 @@ class Source:
 
     def component(self, kind: Kind, subfolder: str | None = None, variant: str | None = None) -> Path:
         """The folder of a single component: the checkpoint's root, or ``subfolder``."""
+        if subfolder is not None:
+            check_path("subfolder", subfolder)
         local = self._local()
         if local is not None:
             folder = component_folder(local, subfolder) if subfolder else local

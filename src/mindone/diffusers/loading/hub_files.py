@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from ..utils.files import check_path
 from .config import CONFIG_NAME
 from .fields import listed
 from .hub import MODEL_INDEX, Source, bundled_names, component_names
@@ -86,6 +87,9 @@ class FileSource(Source):
             ValueError: an address outside the hub, a pickle file, or a name, folder or revision that is not that of the
                 only file.
         """
+        for option, value in (("weight_name", name), ("subfolder", subfolder)):
+            if value is not None:
+                check_path(option, value)
         given = os.fspath(self.name_or_path)
         if (file := self._given()) is not None:
             self._check_only(file, name, subfolder)

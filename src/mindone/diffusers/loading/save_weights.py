@@ -41,7 +41,7 @@ def save_weights(
     Raises:
         ValueError: ``variant`` or ``max_shard_size`` is invalid.
     """
-    if variant is not None and not _VARIANT.fullmatch(variant):
+    if variant is not None and not (isinstance(variant, str) and _VARIANT.fullmatch(variant)):
         raise ValueError(f'variant must be letters and digits such as "fp16", got {shown(variant)}')
     limit, folder = _bytes(LARGEST_SHARD if max_shard_size is None else max_shard_size), Path(folder)
     single, index = weight_names(basename, variant)

@@ -269,6 +269,7 @@ class Callbacks:
         ("latents",),
         "the names in ``tensors``, from ``pipe.callback_tensors``. With guidance, ``prompt_embeds`` is the batch that "
         "the network gets: the negative rows, then the others.",
+        checks.check_names,
     )
 
 

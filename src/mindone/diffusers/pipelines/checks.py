@@ -1,8 +1,6 @@
 """Checks of the arguments of a pipeline's call, before any network runs."""
 
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import TypeGuard
 
 import numpy as np
@@ -13,6 +11,8 @@ from ..families.family import Family
 from ..loading.tokenizer_base import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
+from ..utils.finite import check_number as check_number
+from ..utils.nearest import check_names as check_names
 from ..utils.printable import shown
 from ..utils.sizes import check_sides
 from .mask_fills import MASK_FILLS
@@ -264,10 +264,10 @@ def check_strength(name: str, value: object) -> None:
         raise ValueError(f"{name} must be above 0 (the picture unchanged) and at most 1 (all new), got {value!r}")
 
 
-def check_number(name: str, value: object) -> None:
-    """Check for a finite number or None."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number or None, got {value!r}")
+def check_padding(name: str, value: object) -> None:
+    """Check a number of pixels, at least 0, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
+        raise ValueError(f"{name} must be None or a whole number of pixels, 0 or more, got {shown(value)}")
 
 
 def check_array(name: str, value: object) -> None:

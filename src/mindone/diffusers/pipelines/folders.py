@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 from ..acceleration.int8 import Int8Config, quantize_pipeline, require_int8
@@ -16,6 +17,7 @@ from ..loading.hub import Source, component_folder
 from ..loading.save_weights import saving_options
 from ..utils.files import write_json
 from ..utils.nearest import nearest
+from ..utils.printable import shown
 from .absent import LOADING
 from .components import INDEX_NAME, load_component, published_names
 from .pipeline import Pipeline
@@ -38,6 +40,8 @@ def load_folder(
         ValueError: a wrong argument, an unknown class, or a broken file.
         FileNotFoundError: a part of the checkpoint is missing.
     """
+    if not isinstance(quantization, (Int8Config, WeightOnlyConfig, NoneType)):
+        raise ValueError(f"quantization_config must be Int8Config(…) or WeightOnlyConfig(…), got {shown(quantization)}")
     if isinstance(quantization, Int8Config):
         require_int8(engine)  # before anything is downloaded
     index = source.index()

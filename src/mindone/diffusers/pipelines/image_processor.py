@@ -130,6 +130,8 @@ class VaeImageProcessor(Configurable):
 
     def _rounded_down(self, height: int, width: int) -> tuple[int, int]:
         factor = self.config.vae_scale_factor
+        if min(height, width) < factor:
+            raise ValueError(f"image must have at least {factor} pixels each way, got {height}×{width} (height×width)")
         return height - height % factor, width - width % factor
 
     def _pixels_of(
@@ -155,9 +157,7 @@ class VaeImageProcessor(Configurable):
             raise ValueError(f"a mask must have one channel, got {pixels.shape[1]}")
         if not self.config.do_resize:
             return pixels
-        factor = self.config.vae_scale_factor
-        size = [(given or own) // factor * factor for given, own in zip((height, width), pixels.shape[2:])]
-        return resize_nearest(pixels, size[0], size[1])
+        return resize_nearest(pixels, *self._rounded_down(height or pixels.shape[2], width or pixels.shape[3]))
 
     def resize(
         self, image: Image.Image | NDArray[np.float32], height: int, width: int, resize_mode: str = "default"
@@ -273,6 +273,8 @@ def _channels_first(picture: object) -> NDArray[np.float32]:
             "image must be a PIL image, a NumPy array (height, width, channels), an ms.Tensor (channels, height, "
             f"width), or a list of them, got {type(picture).__name__}"
         )
+    if 0 in shape:
+        raise ValueError(f"image has no pixels: an array of the shape {tuple(shape)}; give one that has")
     if hasattr(picture, "asnumpy"):
         pixels: NDArray[np.float32] = np.asarray(picture.asnumpy(), np.float32)
         return pixels.reshape((1,) * (4 - pixels.ndim) + pixels.shape)

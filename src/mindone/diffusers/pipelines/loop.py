@@ -34,6 +34,7 @@ from ..schedulers.parameterization import Parameterization
 from ..schedulers.schedules import even_levels, shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
+from .checks import check_array
 from .packing import as_in_runs, as_published
 from .padding import without_padding, without_repeats
 from .parts import Parts
@@ -548,8 +549,12 @@ def call_back(callback: StepCallback, run: Run, index: int, timestep: float, nam
             f"callback_on_step_end returned {', '.join(unknown)}, which no run has; choose from "
             f"{', '.join(run.pipe.callback_tensors)}"
         )
-    height, width = (side * run.pipe.vae_scale_factor for side in run.tensors["latents"].shape[2:])
+    own = tuple(run.tensors["latents"].shape)
+    height, width = (side * run.pipe.vae_scale_factor for side in own[2:])
+    for name, value in changed.items():
+        check_array(f"{name} that callback_on_step_end returns", value)
     given = {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}
-    run.tensors |= {
-        name: as_in_runs(run.pipe, x, height, width) if name in PICTURES else x for name, x in given.items()
-    }
+    given = {name: as_in_runs(run.pipe, x, height, width) if name in PICTURES else x for name, x in given.items()}
+    if (shape := tuple(given.get("latents", run.tensors["latents"]).shape)) != own:
+        raise ValueError(f"callback_on_step_end returned latents of the shape {shape}, and those of the run have {own}")
+    run.tensors |= given

@@ -121,6 +121,7 @@ class Crop:
         None,
         "generate only the rectangle around the mask, larger by this many pixels on each side, at full size, and put "
         "it back into the picture: small parts get more detail. Takes and returns PIL images.",
+        checks.check_padding,
     )
 
 

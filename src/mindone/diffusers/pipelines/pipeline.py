@@ -26,6 +26,7 @@ from ..loading.tokenizer import CLIPTokenizer
 from ..models.base import Model
 from ..models.clip_text import CLIPTextModel
 from ..schedulers.base import Scheduler
+from ..utils.printable import shown
 from ..utils.progress import progress_bar
 from .calls import Arguments
 from .capabilities import accepted
@@ -307,7 +308,11 @@ class Pipeline:
 
 def engine_of(engine: Engine | str | None) -> Engine:
     """An engine, or the one of that name; None reads the environment variable MINDONE_ENGINE."""
-    return engines.get(engine) if engine is None or isinstance(engine, str) else engine
+    if engine is None or isinstance(engine, str):
+        return engines.get(engine)
+    if not hasattr(engine, "run"):
+        raise ValueError(f"engine must be one of {', '.join(engines.NAMES)}, or an engine, got {shown(engine)}")
+    return engine
 
 
 def constructor(

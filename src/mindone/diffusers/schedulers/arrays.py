@@ -17,6 +17,8 @@ Generators = np.random.Generator | Sequence[np.random.Generator] | None
 def as_numbers(given: Any) -> Numbers | None:
     """A list or any kind of array as float64; None unless it is flat and all its numbers are finite."""
     try:
+        if np.asarray(given).dtype.kind in "USb":  # texts and truth values, which NumPy would convert
+            return None
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from ..interrupts import unfinished
 from .errors import explained
+from .printable import shown
 
 
 @contextlib.contextmanager
@@ -119,8 +120,15 @@ def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
             unfinished.discard(made)
 
 
+def check_path(what: str, path: object) -> None:
+    """Raise ValueError unless it is a path: a text or an object such as `Path`."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise ValueError(f"{what} must be a path, got {shown(path)}")
+
+
 def folder_to_write(path: str | os.PathLike[str]) -> Path:
     """A folder to write into; raises ValueError for an empty name, which would mean the current folder."""
+    check_path("the folder to write into", path)
     if not os.fspath(path):
         raise ValueError('the folder to write into has no name; give one, or "." for the current folder')
     return Path(path)

@@ -1,12 +1,18 @@
 """The numbers passed to a call: a NaN or infinite one would silently spread to every pixel."""
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .printable import shown
+
 T = TypeVar("T", bound=Mapping[str, Any])
+_LARGEST_NUMBER = 10**6
+"""The most that a call's scales may be: far more would turn latents into infinities."""
 
 
 def all_finite(values: T) -> T:
@@ -18,6 +24,18 @@ def all_finite(values: T) -> T:
     for name, value in values.items():
         _check(name, value)
     return values
+
+
+def check_number(name: str, value: object) -> None:
+    """Check for a finite number, of a size that float32 can still multiply latents by, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number or None, got {value!r}")
+    if abs(float(value)) > _LARGEST_NUMBER:
+        raise ValueError(
+            f"{name} must be a number from -{_LARGEST_NUMBER:,} to {_LARGEST_NUMBER:,}, got {shown(value)}"
+        )
 
 
 def _check(name: str, value: Any) -> None:
