@@ -69,13 +69,13 @@ def test_rows_of_256_get_the_shape_back_that_comfyui_notes(tmp_path):
 def test_opening_a_file_unpacks_nothing_and_what_is_unpacked_is_kept_in_a_file(tmp_path):
     file = opened(tmp_path, {"w": random_blocks("Q6_K", 64, 256)})
     tensor = file["w"].rows(0, 32)
-    assert file._scratch._used == 0
+    assert file._scratch.nbytes == 0
     values = tensor.numpy()
-    used = file._scratch._used
+    used = file._scratch.nbytes
     assert used > 0
     file.release()
     np.testing.assert_array_equal(tensor.numpy(), values)
-    assert file["w"].packed.base is not None and file._scratch._used == used
+    assert file["w"].packed.base is not None and file._scratch.nbytes == used
 
 
 @pytest.mark.parametrize("kind", SCALES)

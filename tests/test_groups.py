@@ -56,12 +56,18 @@ def test_openvino_multiplies_and_looks_up_what_is_stored(bits, signed, has_zero)
 TYPES = {(4, False): "u4", (4, True): "i4", (8, False): "u8", (8, True): "i8"}
 
 
-def test_scales_in_float16_stay_in_float16_in_memory_and_multiply_all_the_same():
+def test_scales_in_float16_are_widened_once_into_a_file_as_openvino_would_hold_them_twice():
     weights = [grouped(shape, 4, True, i > 0, 16, np.float16, i) for i, shape in enumerate(SHAPES)]
-    network = Products(*weights)
+    network, types = Products(*weights), set()
+    network.passes.append(lambda graph, *_: types.update(output_types(graph, "Constant")))
     wanted = expected(*weights)
     assert np.abs(OpenVINOEngine().run(network, IDS) - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert executed(network) == {("FullyConnected", "i4"): 3, ("Gather", "i4"): 1}
+    assert {"i4", "f32"} <= types and "f16" not in types
+
+
+def output_types(graph, kind):
+    return {each.get_output_element_type(0).get_type_name() for each in graph.get_ops() if each.get_type_name() == kind}
 
 
 def test_half_precision_rounds_what_it_multiplies_and_not_the_zero_points():

@@ -264,6 +264,17 @@ def test_scratch_arrays_outlive_their_pages_and_their_keeper():
     np.testing.assert_array_equal(kept, values.T)
 
 
+def test_scratch_takes_few_files_for_many_arrays(monkeypatch):
+    monkeypatch.setattr(Scratch, "ROOM", 1 << 20)
+    scratch = Scratch()
+    kept = [scratch.keep(np.full((i % 7 + 1, 1000), i, np.int32)) for i in range(500)]
+    assert len(scratch._maps) <= 9 and scratch.nbytes == sum(each.nbytes for each in kept) > 7 << 20
+    large = scratch.keep(np.arange(1 << 20))
+    for i, each in enumerate(kept):
+        assert (each == i).all() and not each.flags.writeable and each.base is not None
+    np.testing.assert_array_equal(large, np.arange(1 << 20))
+
+
 def test_scratch_keeps_arrays_in_memory_where_no_file_can_be_written(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

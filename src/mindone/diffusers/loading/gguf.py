@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..utils.errors import one_line
 from ..utils.files import check_file
 from ..utils.printable import shown
-from ..utils.scratch import ScratchFile
+from ..utils.scratch import Scratch
 from .gguf_blocks import TYPES, BlockType, Unpacked, unpacked
 from .groups import Floats, GroupedTensor, Integers
 from .safetensors import ITEM_BYTES, AnyArray, LaterTensor, StoredTensor, refuse_other_formats
@@ -46,7 +46,7 @@ _SHAPES = "comfy.gguf.orig_shape."
 class Blocks:
     """The blocks of one tensor, unpacked once."""
 
-    def __init__(self, kind: BlockType, data: NDArray[np.uint8], scratch: ScratchFile):
+    def __init__(self, kind: BlockType, data: NDArray[np.uint8], scratch: Scratch):
         self.kind, self._data, self._scratch = kind, data, scratch
         self._lock = threading.Lock()
 
@@ -155,8 +155,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
             raise ValueError(f"{self.path} is one of {parts} parts; merge them with `llama-gguf-split --merge`")
         buffer = np.frombuffer(self._map, np.uint8)
         entries = [_entry(self.path, reader, info, begin, buffer) for info in infos]
-        room = sum(len(each.data) // each.kind.nbytes * each.kind.unpacked_bytes for each in entries if each.kind)
-        self._scratch = ScratchFile(room + 3 * len(entries) * ScratchFile.ALIGNMENT)
+        self._scratch = Scratch()
         self.types = {each.name: each.type for each in entries}
         self.nbytes = {each.name: len(each.data) for each in entries}
         self._tensors = {each.name: self._tensor(each) for each in entries}

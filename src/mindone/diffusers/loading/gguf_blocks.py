@@ -48,11 +48,6 @@ class BlockType:
     has_least: bool = False
     """Whether groups have a zero point."""
 
-    @property
-    def unpacked_bytes(self) -> int:
-        """Bytes of an unpacked block."""
-        return self.weights * self.bits // 8 + self.weights // self.group * (8 if self.has_least else 4)
-
 
 def _half(blocks: Bytes, at: int) -> Float32:
     """The float16 at byte ``at`` of each block: (n, 1)."""

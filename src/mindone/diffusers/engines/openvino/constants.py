@@ -88,9 +88,9 @@ class Constants:
         return ov_ops.reshape(values, self.ints([outs, groups * size]), False)
 
     def _of_floats(self, values: NDArray[np.floating[Any]]) -> Node:
-        kind = ov.Type.f16 if values.dtype == np.float16 else ov.Type.f32
-        constant = self._sharing(values.reshape(-1), list(values.shape), kind)
-        return constant if kind == ov.Type.f32 else ov_ops.convert(constant, "f32")
+        # The device would widen them itself, and keep the result beside its own copy in another order.
+        kept = self.scratch.keep(values.astype(np.float32)) if values.dtype == np.float16 else values
+        return self._sharing(kept.reshape(-1), list(values.shape), ov.Type.f32)
 
     def of_multiplied_int8(
         self, integers: NDArray[np.int8], scale: NDArray[np.float32], is_computed: bool = False
