@@ -18,11 +18,13 @@ import tiny_pixart
 import tiny_sana
 import tiny_sd3
 from mindone.diffusers import bench, schedulers
-from mindone.diffusers.bench import measure, ours, process, session, worker
+from mindone.diffusers.bench import measure, ours, process, session, shapes, worker
 from mindone.diffusers.bench.clock import STAGES, Calls, StageClock
 from mindone.diffusers.bench.report import Report
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.bench.terminal import ProgressBar
+from mindone.diffusers.tune import session as tune_session
+from mindone.diffusers.tune.options import Options as TuneOptions
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
 
 
@@ -586,6 +588,16 @@ def test_a_report_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "r").write_text("")
     assert "is a file" in refused(options(tmp_path / "r"), FileExistsError)
     assert "is a file" in refused(options(tmp_path / "r" / "below"), NotADirectoryError)
+
+
+def test_weights_that_no_row_can_hold_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("mindone.diffusers.bench.shapes.free_memory", lambda: 10**9)
+    said = "any run of sd15 takes more than 1.4 GB of memory and 1.0 GB are free; close other programs"
+    assert said in refused(bench.Options(shape="sd15", output=tmp_path / "r"))
+    with pytest.raises(ValueError, match=said):
+        tune_session.run(TuneOptions(shape="sd15"), "tune", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    shapes.check_room("sd15", tmp_path, 0.5)  # with weights in int8
 
 
 def test_no_space_left_is_said_before_anything_runs(tmp_path, monkeypatch):

@@ -163,6 +163,9 @@ class ToyTokenizer:
 class ToyShape:
     description, nbytes = "the toy", 1_000_000
 
+    def held_bytes(self) -> int:
+        return 1000
+
     def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
         return {"model": (f"random weights: {name}", write_toy(folder / name))}
 

@@ -9,9 +9,12 @@ from .measure import Start, measure
 from .options import Options
 from .process import RowProcess
 from .report import Report
-from .shapes import SHAPES
+from .shapes import check_room
 from .tables import make_plan
 from .terminal import ProgressBar, print_report
+
+_SHARE_IN_INT8 = 0.5
+"""What weights in int8, which rows of table 3 have, take of those in half precision, at least."""
 
 
 def run(options: Options, command: str, start: Start = RowProcess) -> Report:
@@ -32,7 +35,7 @@ def run(options: Options, command: str, start: Start = RowProcess) -> Report:
     with ExitStack() as stack:
         scratch = folder
         if options.shape:
-            check_space(folder, SHAPES[options.shape].nbytes)
+            check_room(options.shape, folder, _SHARE_IN_INT8 if options.table == "3" else 1.0)
             make_folder(folder)
             scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
         plan = make_plan(options, scratch)

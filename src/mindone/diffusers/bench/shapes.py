@@ -7,6 +7,8 @@ from typing import Annotated
 from ..families.family import Shape
 from ..families.registry import families, load
 from ..jobs.fields import OneOf
+from ..utils.files import check_space
+from ..utils.machine import free_memory
 
 
 class _Shapes(Mapping[str, Shape]):
@@ -29,6 +31,27 @@ class _Shapes(Mapping[str, Shape]):
 SHAPES = _Shapes()
 
 ShapeName = Annotated[str, OneOf(SHAPES, lambda: ", ".join(SHAPES))]
+
+
+def check_room(name: str, folder: Path, share: float = 1.0) -> None:
+    """Check, before anything is written, that a shape's files fit on the disk, and its weights into memory.
+
+    Args:
+        name: the shape's.
+        folder: where the files are to lie.
+        share: of the weights' bytes in half precision, what the smallest run takes.
+
+    Raises:
+        OSError: the disk is too full.
+        ValueError: memory is too short for any run.
+    """
+    check_space(folder, SHAPES[name].nbytes)
+    needed, free = share * SHAPES[name].held_bytes(), free_memory()
+    if free is not None and needed > free:
+        raise ValueError(
+            f"any run of {name} takes more than {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "close other programs, or choose a smaller shape"
+        )
 
 
 def write(name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:

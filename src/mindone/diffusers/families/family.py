@@ -112,6 +112,9 @@ class Shape(Protocol):
     def nbytes(self) -> int:
         """The most bytes of the float16 files on disk."""
 
+    def held_bytes(self) -> int:
+        """The fewest bytes that the weights of a pipeline take in memory, in half precision or in the files' bits."""
+
     def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
         """Write the checkpoints of a shape called ``name``, float16, into an empty folder.
 

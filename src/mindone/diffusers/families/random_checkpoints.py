@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,12 @@ class RandomCheckpoint:
         networks = {name: self.networks[name]._replace(config=config) for name, config in configs.items()}
         return replace(self, networks={**self.networks, **networks}, **fields)
 
+    def held_bytes(self) -> int:
+        """See `Shape`."""
+        bytes_of = {component: _bytes_of(network) for component, network in self.networks.items()}
+        smaller = {each: _bytes_of(self.networks[each]._replace(config=it)) for each, it in self.distilled.items()}
+        return min(sum(bytes_of.values()), sum({**bytes_of, **smaller}.values()))
+
     def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
         """See `Shape.write`."""
         roles = {"model": folder / name, "tiny_vae": folder / f"{name}-tiny-vae"}
@@ -88,3 +95,10 @@ class RandomCheckpoint:
             is_read = component.startswith(("text_encoder", "tokenizer"))
             index[component] = ["transformers" if is_read else "diffusers", class_name]
         return {"_class_name": self.pipeline, **index}
+
+
+def _bytes_of(network: Network) -> int:
+    """The bytes of a network's weights in float16, or in the bits of its file."""
+    shapes = network.cls.from_config(network.config).published_shapes()
+    bits = {name: network.bits(name) if len(shape) == 2 else None for name, shape in shapes.items()}
+    return sum(math.prod(shape) * (bits[name] or 16) // 8 for name, shape in shapes.items())

@@ -11,7 +11,7 @@ from ..bench import shapes
 from ..interrupts import raised
 from ..jobs.profile import Profile, save_under_name, saved_path
 from ..models.base import Model
-from ..utils.files import check_folder, check_space, make_folder, read_lines, scratch_folder
+from ..utils.files import check_folder, make_folder, read_lines, scratch_folder
 from ..utils.logging import is_progress_bar_enabled
 from .front import Front
 from .options import Options
@@ -93,7 +93,7 @@ def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[PublishedPi
         given = {"tiny_vae": options.tiny_vae, "distilled": options.distilled}
         key = jobs.PipelineKey(model=options.model or "icons", engine=options.engine)
         return jobs.load(key), {role: path for role, path in given.items() if path}
-    check_space(folder, shapes.SHAPES[options.shape].nbytes)
+    shapes.check_room(options.shape, folder)
     make_folder(folder)
     scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
     places = {role: str(path) for role, (_, path) in shapes.write(options.shape, scratch).items()}
