@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 PEAK = 255
 
@@ -28,6 +27,8 @@ def compare(images: NDArray[np.uint8], baseline: NDArray[np.uint8]) -> Quality:
     Raises:
         ValueError: the images differ in number or size.
     """
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # over a second, mostly for statistics
+
     if images.shape != baseline.shape:
         raise ValueError(f"images of shape {images.shape} cannot be compared with images of shape {baseline.shape}")
     largest = int(np.abs(images.astype(np.int16) - baseline.astype(np.int16)).max())
