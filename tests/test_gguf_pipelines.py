@@ -226,15 +226,16 @@ def test_generate_takes_the_denoiser_of_a_file_and_remembers_it(tmp_path):
             {"model": "icons", "gguf": "y.safetensors"},
             "gguf must be a FILE.gguf or its address on the hub, got 'y.safe",
         ),
-        (
-            {"model": str(transformer_file())},
-            r"holds only transformer; .*; a job takes the file as its gguf \(--gguf\)",
-        ),
     ],
 )
 def test_jobs_whose_denoiser_comes_from_nowhere_are_refused(fields, message):
     with pytest.raises((ValueError, OSError), match=message):
         jobs.load(jobs.PipelineKey(**fields))
+
+
+def test_a_job_whose_model_is_a_denoiser_alone_is_refused():
+    with pytest.raises(ValueError, match=r"holds only transformer; .*; a job takes the file as its gguf \(--gguf\)"):
+        jobs.load(jobs.PipelineKey(model=str(transformer_file())))
 
 
 def test_a_denoiser_of_another_family_is_refused():

@@ -22,15 +22,20 @@ from mindone.diffusers.server.catalogue import Catalogue
 from mindone.diffusers.server.profiles import Speeds
 from tiny_pipelines import checkpoint
 
-FOLDER = str(checkpoint("bk_sdm"))
 FAST = {"prompt": "a red cat", "seed": 1, "profile": "fast"}
 PICTURE = Image.effect_noise((64, 64), 80).convert("RGB")
+
+
+def tiny_model() -> str:
+    return str(checkpoint("bk_sdm"))
 
 
 def profile(seconds: float | None = None, **settings) -> Profile:
     evidence = seconds and Evidence(predicted_seconds=seconds, baseline_seconds=8 * seconds, speed_up=8)
     speed = Speed(**{"steps": 3, "scheduler": "euler", "cache": ("deepcache:2",), **settings})
-    return Profile(checkpoint=FOLDER, fingerprint="", height=64, width=64, settings=speed, evidence=evidence or None)
+    return Profile(
+        checkpoint=tiny_model(), fingerprint="", height=64, width=64, settings=speed, evidence=evidence or None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def client(tmp_path_factory):
     for name, made in (("fast", profile(0.5)), ("slow", profile(4.0, steps=24))):
         made.save(folder / f"{name}.json")
     settings = Settings(
-        model=(f"tiny={FOLDER}", "icons"),
+        model=(f"tiny={tiny_model()}", "icons"),
         profile=(str(folder / "fast.json"), f"slow={folder / 'slow.json'}"),
         controlnet=(f"follow={controlnet_folder('bk_sdm')}",),
     )
@@ -104,7 +109,7 @@ def test_a_controlnet_follows_a_picture_from_noise_and_from_another_picture(clie
     given = {"prompt": "a red cat", "seed": 1, "steps": 2, "controlnet": "follow", "control_kind": "image"}
     body = {**given, "size": "64x64", "control_image": base64_of(PICTURE)}
     image = image_of(client.post("/v1/images/generations", json=body))
-    job = Job(model=FOLDER, prompt="a red cat", seed=1, steps=2, height=64, width=64, control=("image=a.png",),
+    job = Job(model=tiny_model(), prompt="a red cat", seed=1, steps=2, height=64, width=64, control=("image=a.png",),
               controlnet=(str(controlnet_folder("bk_sdm")),))  # fmt: skip
     followed = draw(load(job), job, pictures=Pictures(controls=(("image", PICTURE),)))[0]
     assert image.tobytes() == followed.tobytes()
@@ -138,8 +143,8 @@ def test_a_models_own_values_are_those_that_it_uses_where_a_request_says_nothing
 
 
 def test_own_values_of_one_file_are_those_of_its_folder_and_none_are_told_of_what_is_not_here(tmp_path):
-    folder_to_file(FOLDER, tmp_path / "one.safetensors")
-    own = own_values(PipelineKey(model=FOLDER))
+    folder_to_file(tiny_model(), tmp_path / "one.safetensors")
+    own = own_values(PipelineKey(model=tiny_model()))
     assert own is not None and own_values(PipelineKey(model=str(tmp_path / "one.safetensors"))) == own
     assert own_values(PipelineKey(model="nobody/nothing")) is None
 
@@ -147,14 +152,14 @@ def test_own_values_of_one_file_are_those_of_its_folder_and_none_are_told_of_wha
 def test_an_enlargement_and_weights_of_words_are_what_a_job_has_of_that_name(client):
     asked = {"prompt": "a (red:1.5) cat", "seed": 1, "steps": 2, "prompt_weights": True, "upscale": 2, "strength": 0.5}
     image = image_of(client.post("/v1/images/generations", json=asked))
-    job = Job(model=FOLDER, **asked)
+    job = Job(model=tiny_model(), **asked)
     assert image.size == (128, 128) and image.tobytes() == draw(load(job), job)[0].tobytes()
     refused = client.post("/v1/images/generations", json={"prompt": "a cat", "strength": 0.5})
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "strength")
 
 
 def test_a_model_that_takes_more_steps_by_default_than_are_allowed_takes_as_many_as_are():
-    app = create_app(Settings(model=(f"tiny={FOLDER}",), max_steps=2))
+    app = create_app(Settings(model=(f"tiny={tiny_model()}",), max_steps=2))
     with TestClient(app, base_url="http://localhost") as client:
         answer = client.post("/v1/images/generations", json={"prompt": "a red cat", "size": "64x64"})
         assert "Steps: 2," in image_of(answer).text["parameters"]
@@ -163,7 +168,7 @@ def test_a_model_that_takes_more_steps_by_default_than_are_allowed_takes_as_many
 
 
 def test_a_size_that_follows_from_the_model_or_a_picture_is_bounded_as_well():
-    app = create_app(Settings(model=(f"tiny={FOLDER}",), max_side=48))
+    app = create_app(Settings(model=(f"tiny={tiny_model()}",), max_side=48))
     wide = {"image": ("a.png", png(Image.new("RGB", (640, 64))), "image/png")}
     with TestClient(app, base_url="http://localhost") as client:
         own = client.post("/v1/images/generations", json={"prompt": "a red cat"})
@@ -185,8 +190,8 @@ def test_seconds_are_told_by_the_file_scaled_by_what_was_drawn_and_then_measured
 
 def test_a_profile_of_a_model_that_is_not_offered_is_refused_at_the_start(tmp_path, monkeypatch):
     monkeypatch.setenv("MINDONE_PROFILES", str(tmp_path))
-    save_under_name(profile(), "4x", FOLDER)
-    assert Catalogue(Settings(model=("icons", FOLDER), profile=("4x",))).profiles["4x"].profile.height == 64
+    save_under_name(profile(), "4x", tiny_model())
+    assert Catalogue(Settings(model=("icons", tiny_model()), profile=("4x",))).profiles["4x"].profile.height == 64
     with pytest.raises(FileNotFoundError, match="2x"):
         Catalogue(Settings(profile=("2x",)))
     profile().save(tmp_path / "a.json")
