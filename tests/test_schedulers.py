@@ -551,6 +551,16 @@ BAD_RUNS = [
 ]
 
 
+@pytest.mark.parametrize("cls", [DDIMScheduler, EulerDiscreteScheduler])
+@pytest.mark.parametrize("method", ["add_noise", "get_velocity"])
+@pytest.mark.parametrize("timesteps", [[5000], [-1], [], ["a"], None, [float("nan")]])
+def test_noise_of_timesteps_that_there_are_not_is_refused(cls: Any, method: str, timesteps: Any) -> None:
+    """NumPy would take the last one for -1."""
+    with pytest.raises(ValueError, match=r"timesteps must be|is not one of the") as caught:
+        getattr(cls(), method)(noise(), noise(), timesteps)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("cls", "config", "run", "message"), BAD_RUNS)
 def test_impossible_runs_are_refused(cls: Any, config: dict[str, Any], run: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:

@@ -348,8 +348,15 @@ class Scheduler(ConfiguredScheduler):
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """α x₀ + σ ε: samples with the noise of ``timesteps`` (one, or one per image)."""
         check_alike(original_samples=original_samples, noise=noise)
-        alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], noise)
+        alpha, sigma = coefficients([self._alpha_sigma(each) for each in self._given(timesteps)], noise)
         return alpha * original_samples + sigma * noise
+
+    def _given(self, timesteps: object) -> Numbers:
+        """The timesteps that a caller gave, one or several; raises ValueError for what are none."""
+        values = as_numbers(np.atleast_1d(timesteps))  # type: ignore[call-overload]
+        if values is None or not len(values):
+            raise ValueError(f"timesteps must be finite numbers, one or one per image, got {shown(timesteps)}")
+        return values
 
     def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
         """α and σ of samples x = α x₀ + σ ε at a timestep."""

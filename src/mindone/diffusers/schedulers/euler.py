@@ -134,6 +134,6 @@ class EulerDiscreteScheduler(EulerMethod):
 
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """v = α ε - σ x₀ with α² + σ² = 1 (Salimans & Ho 2022, appendix D), for elements of ``timesteps``."""
-        levels = [self._sigma_of(timestep) for timestep in np.atleast_1d(timesteps)]
+        levels = [self._sigma_of(timestep) for timestep in self._given(timesteps)]
         alpha, sigma = coefficients([self.schedule.alpha_sigma(level) for level in levels], sample)
         return alpha * noise - sigma * sample

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..utils.arrays import Array
+from ..utils.printable import shown
 from .arrays import Numbers, check_alike, coefficients
 from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
@@ -43,11 +44,18 @@ class VariancePreserving(Scheduler):
         following = self._current_index(timestep) + 1
         return self.timesteps[following] if following < len(self.timesteps) else np.int64(-1)
 
+    def _given(self, timesteps: object) -> Numbers:
+        values = super()._given(timesteps)
+        if not 0 <= values.min() <= values.max() < len(self):
+            most = len(self) - 1
+            raise ValueError(f"timesteps must be from 0 to {most}, those of the training, got {shown(timesteps)}")
+        return values
+
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
         return self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(timestep)))
 
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
         check_alike(sample=sample, noise=noise)
-        alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], sample)
+        alpha, sigma = coefficients([self._alpha_sigma(each) for each in self._given(timesteps)], sample)
         return alpha * noise - sigma * sample
