@@ -312,6 +312,19 @@ def test_wrong_arguments(folder):
         (lambda pipe: pipe.set_adapters(3), "adapter_names must be a name or a list of names, got 3"),
         (lambda pipe: pipe.delete_adapters([3]), r"adapter_names must be a name or a list of names, got \[3\]"),
         (lambda pipe: pipe.fuse_lora(components=3), "components must be a list of unet, text_encoder, text_encoder_2"),
+        (lambda pipe: pipe.fuse_lora(lora_scale=float("nan")), "lora_scale must be a number, got nan"),
+        (lambda pipe: pipe.fuse_lora(lora_scale="a"), "lora_scale must be a number, got 'a'"),
+        (lambda pipe: pipe.load_lora_weights({1: EMBEDS}), "a LoRA's tensors must have names, got 1"),
+        (
+            lambda pipe: pipe.load_lora_weights("icons-lcm-lora", adapter_name=["a"]),
+            "adapter_name must be a text or None",
+        ),
+        (lambda pipe: pipe("a", cross_attention_kwargs={"scale": 1e300}), "a call's LoRA options must be"),
+        (lambda pipe: pipe("a", cross_attention_kwargs={"scale": 10**400}), "a call's LoRA options must be"),
+        (
+            lambda pipe: pipe("a", guidance_scale=10**400),
+            "guidance_scale must be a number from -1,000,000 to 1,000,000",
+        ),
         (lambda pipe: pipe.unload_textual_inversion(3), "tokens must be a name or a list of names, got 3"),
     ],
 )

@@ -201,6 +201,8 @@ def find_lora(
     if use_safetensors is False:
         raise ValueError("use_safetensors must be True: pickle files are not read; take the LoRA's .safetensors file")
     if isinstance(path_or_id_or_dict, Mapping):
+        if strange := [name for name in path_or_id_or_dict if not isinstance(name, str)]:
+            raise ValueError(f"a LoRA's tensors must have names, got {shown(strange[0])}")
         return LoraFile({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()}, names)
     source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
     return LoraFile.open(source.file(weight_name, USUAL_NAME, PEFT_CONFIG, subfolder), names)

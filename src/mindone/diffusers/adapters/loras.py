@@ -1,6 +1,5 @@
 """The LoRAs of several networks together, as ``pipe.loras``; `adapters.lora` handles one network."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +8,7 @@ import numpy as np
 
 from ..families.adapters import LoraNames
 from ..models.base import Model
+from ..utils.finite import is_scale
 from ..utils.nearest import names_in
 from ..utils.printable import shown
 from .lora import NetworkLora, Strength, call_weights
@@ -181,6 +181,8 @@ class Loras:
         """
         if safe_fusing:
             raise ValueError("safe_fusing must be False: there is no search for NaN weights")
+        if not is_scale(lora_scale):
+            raise ValueError(f"lora_scale must be a number, got {shown(lora_scale)}")
         networks = self._chosen(components)
         self.refuse_while_fused("fuse_lora")
         names = self.get_active() if adapter_names is None else self.known(names_in("adapter_names", adapter_names))
@@ -234,7 +236,7 @@ class Loras:
         if not options:
             return nullcontext()
         scale = options.get("scale") if isinstance(options, Mapping) else None
-        if not isinstance(scale, int | float) or len(options) > 1:
+        if not is_scale(scale) or len(options) > 1:
             raise ValueError(f"a call's LoRA options must be {{'scale': number}}, got {shown(options)}")
         if not any(lora.loaded and not lora.fused for lora in self._loras().values()):
             raise ValueError(
@@ -282,6 +284,8 @@ class Loras:
 
     def new_name(self, adapter_name: str | None) -> str:
         """The name for a new adapter, by default ``default_0``, ``default_1``, …; raises if it is taken."""
+        if not isinstance(adapter_name, str | None):
+            raise ValueError(f"adapter_name must be a text or None, got {shown(adapter_name)}")
         taken = self._loaded()
         if adapter_name in taken:
             raise ValueError(
@@ -320,7 +324,7 @@ def component_weight(weight: Weight, component: str, names: LoraNames) -> float 
         return 1.0
     if isinstance(share, Mapping) and has_blocks:
         return share
-    if isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share):
+    if is_scale(share):
         return float(share)
     blocks = " or a dict of blocks" * has_blocks
-    raise ValueError(f"an adapter's weight must be a number{blocks}, got {share!r} for {component}")
+    raise ValueError(f"an adapter's weight must be a number{blocks}, got {shown(share)} for {component}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from .printable import shown
 
 T = TypeVar("T", bound=Mapping[str, Any])
 _LARGEST_NUMBER = 10**6
-"""The most that a call's scales may be: far more would turn latents into infinities."""
+"""The most that scales of calls and adapters may be: far more would turn latents and weights into infinities."""
 
 
 def all_finite(values: T) -> T:
@@ -26,16 +26,19 @@ def all_finite(values: T) -> T:
     return values
 
 
+def is_scale(value: object) -> TypeGuard[float]:
+    """Whether a value is a number of a size that float32 can still multiply latents and weights by."""
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) <= _LARGEST_NUMBER)  # type: ignore[operator]
+
+
 def check_number(name: str, value: object) -> None:
-    """Check for a finite number, of a size that float32 can still multiply latents by, or None."""
-    if value is None:
+    """Check for a number that `is_scale`, or None."""
+    if value is None or is_scale(value):
         return
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number or None, got {value!r}")
-    if abs(float(value)) > _LARGEST_NUMBER:
-        raise ValueError(
-            f"{name} must be a number from -{_LARGEST_NUMBER:,} to {_LARGEST_NUMBER:,}, got {shown(value)}"
-        )
+    if isinstance(value, Real) and not isinstance(value, bool) and _LARGEST_NUMBER < abs(value) < math.inf:  # type: ignore[operator]
+        least, most = f"-{_LARGEST_NUMBER:,}", f"{_LARGEST_NUMBER:,}"
+        raise ValueError(f"{name} must be a number from {least} to {most}, got {shown(value)}")
+    raise ValueError(f"{name} must be a finite number or None, got {shown(value)}")
 
 
 def _check(name: str, value: Any) -> None:
