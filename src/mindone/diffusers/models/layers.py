@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import mindspore as ms
 from mindspore import nn
-from mindspore.common.initializer import initializer
+from mindspore.common.initializer import Zero
 from mindspore.ops.operations import other_ops
 
 from .. import functional as F
@@ -50,13 +50,25 @@ def parameter(*shape: int) -> ms.Parameter:
                 f"the config describes more than {room[1]:,} tensors: more than there are weights, or more than "
                 "any known network has"
             )
-    values = initializer("zeros", shape, ms.float32)
+    values = zeros(shape)
     made = ms.Parameter.__new__(_Unfilled, values)
     with _one_load():
         ms.Parameter.__init__(made, values)
     return made
 
 
+def zeros(shape: tuple[int, ...]) -> ms.Tensor:
+    """Zeros that take no memory until they are read: MindSpore's `initializer` with one object of zeros for all.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if 0 in shape:
+        raise ValueError(f"the config describes a tensor of shape {shape}, which holds nothing")
+    return ms.Tensor(shape=shape, dtype=ms.float32, init=_zero)
+
+
+_zero = Zero()
 _load = other_ops.Load()
 _making = threading.Lock()
 
