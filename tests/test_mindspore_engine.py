@@ -18,6 +18,7 @@ from mindone.diffusers.engines.mindspore import attention, convolution as by_col
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
 from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
+from tiny_pipelines import images_of, sharing
 
 TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
 
@@ -33,6 +34,13 @@ def mode(request):
 
 def draw(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    pipe = sharing("bk_sdm", "mindspore")
+    given = {"guidance_scale": 2.0, "num_inference_steps": 1, "height": 64, "output_type": "latent"}
+    theirs = {"guidance_scale": np.float32(2), "num_inference_steps": np.int64(1), "height": np.int32(64)}
+    np.testing.assert_array_equal(images_of(pipe, **{**given, **theirs}), images_of(pipe, **given))
 
 
 def test_operators_with_settings_are_made_once(monkeypatch):

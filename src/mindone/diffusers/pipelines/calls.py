@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
 from ..engines import Array
 from ..schedulers.base import Generators
-from ..utils.finite import all_finite
+from ..utils.finite import all_finite, python_numbers
 from ..utils.nearest import nearest
 from . import checks
 from .absent import CALLS
@@ -464,7 +464,7 @@ def asked(
     for argument_name, value in values.items():
         if check := declared(task, argument_name).get("check"):
             check(argument_name, value)
-    return all_finite(values)
+    return python_numbers(all_finite(values))
 
 
 def documented(call: Callable[..., object], task: Callable[..., object], returns: object) -> None:

@@ -26,6 +26,11 @@ def all_finite(values: T) -> T:
     return values
 
 
+def python_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, with Python's numbers for NumPy's, which not every engine takes."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+
+
 def is_scale(value: object) -> TypeGuard[float]:
     """Whether a value is a number of a size that float32 can still multiply latents and weights by."""
     return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) <= _LARGEST_NUMBER)  # type: ignore[operator]
