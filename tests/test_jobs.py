@@ -114,7 +114,7 @@ def test_a_job_cannot_be_changed_in_place():
         ({"lora": ["a.safetensors"] * 65}, "lora Tuple should have at most 64 items"),
         (
             {"model": "\ud800"},
-            r"model must be a valid string, unable to parse raw data as a unicode string, got '\ud800'",
+            r"model must be text that UTF-8 can write (a terminal's is, with LC_ALL=C.UTF-8), got '\ud800'",
         ),
         ({"clip_skip": 10**30}, "clip_skip must be less than or equal to 1000, got 1000"),
         ({"control_scale": (0.5,)}, "control_scale needs control, the picture whose weight it is"),
