@@ -4,6 +4,7 @@ Every tensor is drawn from a generator seeded with its own name, so the same che
 files need to hold outputs alone.
 """
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -192,18 +193,19 @@ IMAGE_PROCESSOR = {
 
 def random_weights(shapes: dict[str, tuple[int, ...]], dtype=np.float32) -> dict[str, np.ndarray]:
     """Weights by name: normalisations near 1, the rest scaled so that signals neither vanish nor explode."""
-    weights = {}
-    for name, shape in shapes.items():
-        rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-        values = rng.standard_normal(shape)
-        if len(shape) == 1:
-            values = 0.1 * values + (1.0 if name.endswith(("weight", "running_var")) else 0.0)
-        elif name.startswith("controlnet_cond_embedding"):  # SiLU halves what is small, layer after layer
-            values = 2 * values / np.sqrt(np.prod(shape[1:]))
-        elif "embedding" not in name:
-            values = values / np.sqrt(np.prod(shape[1:]))
-        weights[name] = values.astype(dtype)
-    return weights
+    return {name: _random(name, tuple(shape)).astype(dtype) for name, shape in shapes.items()}
+
+
+@functools.lru_cache(maxsize=8192)
+def _random(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights of a name, which many checkpoints share."""
+    rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    values = rng.standard_normal(shape)
+    if len(shape) == 1:
+        return 0.1 * values + (1.0 if name.endswith(("weight", "running_var")) else 0.0)
+    if name.startswith("controlnet_cond_embedding"):  # SiLU halves what is small, layer after layer
+        return 2 * values / np.sqrt(np.prod(shape[1:]))
+    return values if "embedding" in name else values / np.sqrt(np.prod(shape[1:]))
 
 
 def shapes_of(model) -> dict[str, tuple[int, ...]]:
