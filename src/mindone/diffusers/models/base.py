@@ -33,7 +33,7 @@ from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
-from ..utils.files import make_folder
+from ..utils.files import folder_to_write
 from ..utils.scratch import Scratch
 from .layers import room_for
 from .published import PublishedModel
@@ -263,7 +263,7 @@ class Model(PublishedModel, nn.Cell):
             raise ValueError("save_function must be None: weights are written as safetensors files")
         if not is_main_process:
             return
-        folder = make_folder(save_directory)
+        folder = folder_to_write(save_directory)
         save_weights(_in_file(self), folder, self.weights_name, variant, max_shard_size)
         self.save_config(folder)
         if push_to_hub:

@@ -15,7 +15,7 @@ from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config, r
 from ..loading.fields import Flag, read_fields
 from ..loading.hub import Source, component_folder
 from ..loading.save_weights import saving_options
-from ..utils.files import write_json
+from ..utils.files import make_folder, write_json
 from ..utils.nearest import nearest
 from ..utils.printable import shown
 from .absent import LOADING
@@ -75,6 +75,7 @@ def save_folder(pipe: Pipeline, root: Path, variant: str | None, max_shard_size:
     for name, component in pipe.components.items():
         if component is not None and not hasattr(component, "save_pretrained"):
             raise ValueError(f"{name} is a {type(component).__name__}, which cannot be saved; set pipe.{name} = None")
+    make_folder(root)
     index: dict[str, object] = {"_class_name": type(pipe).__name__, **pipe.own_settings}
     for name, component in pipe.components.items():
         index[name] = published_names(component)

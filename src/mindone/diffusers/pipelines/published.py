@@ -32,7 +32,7 @@ from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, draw_noise
-from ..utils.files import make_folder, write_json
+from ..utils.files import folder_to_write, write_json
 from ..utils.images import to_pil
 from ..utils.nearest import nearest
 from .absent import METHODS, take_meaningless
@@ -280,7 +280,7 @@ class PublishedPipeline(Pipeline):
         """
         require_safe(safe_serialization)
         check_upload(upload)
-        root = make_folder(save_directory)
+        root = folder_to_write(save_directory)
         save_folder(self, root, variant, max_shard_size)
         if push_to_hub:
             upload_folder(root, upload.pop("repo_id", root.name), **upload)

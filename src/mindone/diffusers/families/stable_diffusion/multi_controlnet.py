@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ...utils.files import make_folder
+from ...utils.files import folder_to_write
 from .controlnet import ControlNetModel
 
 
@@ -45,7 +45,7 @@ class MultiControlNetModel:
             save_directory: the first one's folder.
             safe_serialization, variant, max_shard_size: as in `ControlNetModel.save_pretrained`.
         """
-        first = make_folder(save_directory).resolve()
+        first = folder_to_write(save_directory).resolve()
         for i, net in enumerate(self.nets):
             net.save_pretrained(
                 first.with_name(f"{first.name}_{i}") if i else first,
