@@ -72,14 +72,10 @@ class Destination:
 
 
 def _kept(name: str, content: bytes) -> Path | None:
-    """Write an image to any place with room."""
-    for folder in (
-        Path(tempfile.gettempdir()),
-        Path(os.path.expanduser("~")),
-        Path("/dev/shm"),
-    ):  # a user may have no home
+    """Write an image to any place with room; a user may have no home."""
+    for folder in (tempfile.gettempdir(), os.path.expanduser("~"), "/dev/shm"):
         with contextlib.suppress(OSError):
-            return _written(folder / name, content, is_new=True)
+            return _written(Path(folder, name), content, is_new=True)
     return None
 
 

@@ -11,7 +11,7 @@ from ..families.family import Family
 from ..loading.tokenizer_base import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
-from ..utils.finite import check_number as check_number
+from ..utils.finite import check_number as check_number, is_whole
 from ..utils.nearest import check_names as check_names
 from ..utils.printable import shown
 from ..utils.sizes import check_sides
@@ -158,7 +158,7 @@ def _check_text(name: str, value: object) -> None:
 
 def check_count(name: str, value: object) -> None:
     """Check a count: an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
@@ -266,7 +266,7 @@ def check_strength(name: str, value: object) -> None:
 
 def check_padding(name: str, value: object) -> None:
     """Check a number of pixels, at least 0, or None."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
+    if value is not None and (not is_whole(value) or value < 0):
         raise ValueError(f"{name} must be None or a whole number of pixels, 0 or more, got {shown(value)}")
 
 

@@ -14,6 +14,7 @@ from ..acceleration.steps import Predictor, Step
 from ..engines import Array, Engine, Input, Outputs
 from ..families.components import Denoiser
 from ..schedulers.base import Scheduler
+from ..utils.finite import is_whole
 from .loop import NetworkCall, Run
 
 
@@ -33,7 +34,7 @@ class SkippedLayers:
         """See `starts.Guide`."""
         count = int(run.denoiser.config["num_layers"])
         numbers = [*self.layers] if isinstance(self.layers, (list, tuple)) else []
-        are_whole = all(isinstance(each, (int, np.integer)) and not isinstance(each, bool) for each in numbers)
+        are_whole = all(map(is_whole, numbers))
         if not numbers or not are_whole or not all(0 <= each < count for each in numbers):
             raise ValueError(
                 f"skip_guidance_layers must be numbers of layers from 0 to {count - 1}, such as [{count // 2}], or "

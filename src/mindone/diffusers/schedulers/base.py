@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 
 from ..utils.arrays import Array
+from ..utils.finite import is_whole
 from ..utils.printable import shown
 from .arrays import Generators, Numbers, as_numbers, check_alike, coefficients, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
@@ -187,7 +188,7 @@ class Scheduler(ConfiguredScheduler):
         self.custom_timesteps = timesteps is not None
 
     def _checked_steps(self, steps: object) -> int:
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= len(self):
+        if not is_whole(steps) or not 1 <= steps <= len(self):
             raise ValueError(
                 f"num_inference_steps must be a whole number from 1 to num_train_timesteps={len(self)}, got {steps!r}"
             )

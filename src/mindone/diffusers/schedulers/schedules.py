@@ -11,12 +11,12 @@ import inspect
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..utils.arrays import Array
+from ..utils.finite import is_scale, is_whole
 from ..utils.printable import shown
 from . import betas
 from .arrays import Numbers
@@ -210,7 +210,7 @@ class FlowSchedule(Schedule):
 
     def shift_of(self, mu: float) -> float:
         """The shift that μ stands for."""
-        if isinstance(mu, bool) or not isinstance(mu, Real) or not abs(mu) <= _LARGEST_SHIFT:
+        if not is_scale(mu) or abs(mu) > _LARGEST_SHIFT:
             raise ValueError(f"mu must be a number from -{_LARGEST_SHIFT} to {_LARGEST_SHIFT}, got {shown(mu)}")
         return math.exp(mu) if self.time_shift_type == "exponential" else mu
 
@@ -263,10 +263,10 @@ def shift_for(config: Mapping[str, Any], tokens: int) -> float:
     return float(least + (most - least) * (tokens - few) / (many - few))
 
 
-def _is_layable(scheduler: Any, steps: object) -> bool:
+def _takes_steps(scheduler: Any, steps: object) -> bool:
     """Whether a scheduler takes this number of steps; it says itself what is wrong with another."""
     most = scheduler.config.get("num_train_timesteps", math.inf)
-    return isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and 1 <= steps <= most
+    return is_whole(steps) and 1 <= steps <= most
 
 
 def even_levels(scheduler: Any, steps: int) -> dict[str, list[float]]:
@@ -275,6 +275,6 @@ def even_levels(scheduler: Any, steps: int) -> dict[str, list[float]]:
     Nothing where a scheduler takes none, or has flow's levels of its own.
     """
     takes_sigmas = "sigmas" in inspect.signature(scheduler.set_timesteps).parameters
-    if not takes_sigmas or scheduler.config.get("use_flow_sigmas") or not _is_layable(scheduler, steps):
+    if not takes_sigmas or scheduler.config.get("use_flow_sigmas") or not _takes_steps(scheduler, steps):
         return {}
     return {"sigmas": [1 - i / steps for i in range(steps)]}

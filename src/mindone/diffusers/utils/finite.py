@@ -31,6 +31,11 @@ def python_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, Python's or NumPy's; truth values are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def is_scale(value: object) -> TypeGuard[float]:
     """Whether a value is a number of a size that float32 can still multiply latents and weights by."""
     return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) <= _LARGEST_NUMBER)  # type: ignore[operator]

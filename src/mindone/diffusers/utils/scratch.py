@@ -14,8 +14,8 @@ T = TypeVar("T", bound=np.generic)
 class Scratch:
     """Arrays in temporary files that are mapped into memory, so that the system can drop and reread their pages.
 
-    A process may have few open files, so many arrays share one. A file has room for `ROOM` bytes, or for one larger
-    array, and takes as much of the disk as was written.
+    Many arrays share a file, because the system limits how many files a process may open. A file has room for `ROOM`
+    bytes, or for one larger array, and takes only as much of the disk as was written.
     """
 
     ALIGNMENT, ROOM = 64, 256 << 20
