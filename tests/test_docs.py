@@ -137,6 +137,13 @@ def test_links_lead_to_files_and_headings_of_the_project(page):
             assert heading in anchors(file), f"{target}#{heading}"
 
 
+def test_the_api_reference_names_modules_that_exist():
+    texts = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")]
+    named = [module for text in texts for module in re.findall(r"^::: (\S+)$", text, re.MULTILINE)]
+    assert len(named) > 100
+    assert [module for module in named if importlib.util.find_spec(module) is None] == []
+
+
 @pytest.fixture(scope="module")
 def tables():
     spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
