@@ -98,6 +98,7 @@ def test_the_name_and_the_folder_of_the_only_file_may_be_given(tmp_path, hub):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "one.safetensors").touch()
     assert FileSource(tmp_path / "a" / "one.safetensors").file("one.safetensors", subfolder="a").is_file()
+    assert FileSource(tmp_path / "a" / "one.safetensors", revision="main").file().is_file()
     assert FileSource("https://hf.co/acme/loras/blob/v2/pixel.safetensors", "v2").file("pixel.safetensors").is_file()
 
 

@@ -354,6 +354,17 @@ def test_only_the_variants_weights_are_fetched(tmp_path, monkeypatch):
     ]
 
 
+def test_networks_without_the_variant_are_fetched_without_it(tmp_path, monkeypatch):
+    fake = FakeHub(tmp_path).install(monkeypatch)
+    pipeline("acme/sd", variant="non_ema")
+    assert [name for name in fake.fetched if name.endswith(".safetensors")] == [
+        "safety_checker/model.safetensors",
+        "text_encoder/model.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+
+
 def test_components_that_are_not_wanted_are_not_fetched(tmp_path, monkeypatch):
     fake = FakeHub(tmp_path).install(monkeypatch)
     pipeline("acme/sd", without=("safety_checker", "vae"))
@@ -365,10 +376,11 @@ def test_components_that_are_not_wanted_are_not_fetched(tmp_path, monkeypatch):
 def test_shards_are_fetched_with_their_index(tmp_path, monkeypatch, variant):
     dotted = f".{variant}" if variant else ""
     shards = [f"unet/diffusion_pytorch_model{dotted}-0000{n}-of-00002.safetensors" for n in (1, 2)]
-    index = f"unet/diffusion_pytorch_model.safetensors.index{dotted}.json"
-    fake = FakeHub(tmp_path, ["unet/config.json", index, *shards]).install(monkeypatch)
-    resolve("acme/sd", subfolder="unet", variant=variant)
-    assert set(fake.fetched) == {"unet/config.json", index, *shards}
+    published = f"unet/diffusion_pytorch_model.safetensors.index{dotted}.json"
+    for index in (published, f"unet/diffusion_pytorch_model{dotted}.safetensors.index.json"):
+        fake = FakeHub(tmp_path / index, ["unet/config.json", index, *shards]).install(monkeypatch)
+        resolve("acme/sd", subfolder="unet", variant=variant)
+        assert set(fake.fetched) == {"unet/config.json", index, *shards}
 
 
 def test_a_single_model_is_fetched_from_the_root(tmp_path, monkeypatch):

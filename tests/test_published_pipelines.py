@@ -1,6 +1,7 @@
 """Pipelines answer what scripts written for the published API ask of them."""
 
 import json
+import shutil
 
 import mindspore as ms
 import numpy as np
@@ -12,6 +13,7 @@ from mindone.diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from mindone.diffusers.families.convert import folder_to_file
 from tiny_pipelines import PROMPT, checkpoint, images_of, load, tiny_autoencoder_folder
 
 
@@ -137,6 +139,18 @@ def test_what_is_saved_can_be_pushed_to_a_repository(pipe, tmp_path, monkeypatch
     assert asked == [("token", "secret"), ("create", "mine", True), ("upload", "me/mine", None, "first")]
     pipe.scheduler.save_pretrained(tmp_path / "named", push_to_hub=True, subfolder="scheduler")
     assert asked[-1] == ("upload", "me/named", "scheduler", None)
+
+
+def test_a_variant_that_only_some_networks_have_is_read_there_and_named(tmp_path, caplog):
+    folder = shutil.copytree(checkpoint("bk_sdm"), tmp_path / "mixed")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(
+        folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    )
+    np.testing.assert_array_equal(images_of(load(folder, variant="fp16")), images_of(load(checkpoint("bk_sdm"))))
+    assert "variant 'fp16' is not there for text_encoder, vae, which are read without it" in caplog.text
+    folder_to_file(folder, tmp_path / "mixed.safetensors", variant="fp16")
+    folder_to_file(checkpoint("bk_sdm"), tmp_path / "plain.safetensors")
+    assert (tmp_path / "mixed.safetensors").read_bytes() == (tmp_path / "plain.safetensors").read_bytes()
 
 
 def test_a_pipeline_is_saved_in_a_variant_and_in_shards_and_refuses_what_it_cannot_honour(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..loading.config import GENERATION_CONFIG_NAME, read_config, write_config
 from ..loading.deferred import Deferred
 from ..loading.fields import naming
-from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
+from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, component_variants
 from ..loading.original.carried import ENTRY, carry
 from ..loading.original.layout import Tensors
 from ..loading.original.training import Training, training_of
@@ -104,7 +104,10 @@ def folder_to_file(
     classes = {name: kind for name, kind in component_names(checkpoint.index()).items() if name in names}
     root = checkpoint.pipeline(classes, variant)
     folders = {name: component_folder(root, name) for name in classes}
-    weights = {name: _weights(folders[name], name, classes[name], variant) for name in classes if name in networks}
+    variants = component_variants(folders, variant)
+    weights = {
+        name: _weights(folders[name], name, classes[name], variants[name]) for name in classes if name in networks
+    }
     layout = next((each for each in layouts() if each.claims(weights.get(each.denoiser, {}))), None)
     if layout is None:
         known = " and ".join(each.known for each in layouts())

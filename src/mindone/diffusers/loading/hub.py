@@ -17,7 +17,7 @@ from ..utils.files import check_path
 from .config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from .fields import read_fields
 from .safetensors import refuse_other_formats
-from .weights import missing_weights, names_file, weight_names
+from .weights import find_weights, missing_weights, names_file, weight_names
 
 Kind = Literal["model", "scheduler", "tokenizer", "feature_extractor"]
 
@@ -25,6 +25,9 @@ MODEL_INDEX = "model_index.json"
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 SHARED_COMPONENTS = "shared.json"
 WEIGHT_BASENAMES = ("diffusion_pytorch_model", "model")
+
+_DEFAULT_BRANCH = "main"
+"""The hub's own ``revision``: scripts that name it ask for nothing else."""
 
 _CONFIGS: dict[Kind, tuple[str, ...]] = {
     "model": (CONFIG_NAME,),
@@ -59,7 +62,7 @@ class Source:
     name_or_path: str | os.PathLike[str]
     """A local folder, else the name of a bundled checkpoint, else a hub id ``owner/name``."""
     revision: str | None = None
-    """Branch, tag or commit on the hub. What is on this machine has none, and is refused with one."""
+    """Branch, tag or commit on the hub. What is on this machine has none, and is refused with one, except "main"."""
     cache_dir: str | os.PathLike[str] | None = None
     """The folder for the hub's files; None means the hub's default."""
     local_files_only: bool = False
@@ -87,7 +90,10 @@ class Source:
         return read_config(root, MODEL_INDEX)
 
     def pipeline(self, components: Mapping[str, str], variant: str | None = None) -> Path:
-        """The folder of a pipeline with the wanted ``components``, a mapping from names to classes."""
+        """The folder of a pipeline with the wanted ``components``, a mapping from names to classes.
+
+        `component_variants` says which networks have the ``variant``; of the others it fetches the files without one.
+        """
         root = self._local()
         if root is not None:
             _require(root, (MODEL_INDEX,))
@@ -98,9 +104,12 @@ class Source:
         for component, kind in kinds.items():
             patterns += file_patterns(component, kind, variant)
         root = self._snapshot(patterns)
-        for component, kind in kinds.items():
-            if kind == "model":
-                self._require_weights(root / component, component, variant)
+        networks = [component for component, kind in kinds.items() if kind == "model"]
+        lacking = [component for component in networks if not _has_weights(root / component, variant)]
+        if variant and 0 < len(lacking) < len(networks):
+            root = self._snapshot(patterns + [name for each in lacking for name in file_patterns(each, "model", None)])
+        for component, chosen in component_variants({name: root / name for name in networks}, variant).items():
+            self._require_weights(root / component, component, chosen)
         return root
 
     def configs(self) -> Path:
@@ -139,7 +148,7 @@ class Source:
 
     def here(self, path: Path) -> Path:
         """The path, of a file or folder on this machine."""
-        if self.revision is not None:
+        if self.revision not in (None, _DEFAULT_BRANCH):
             raise ValueError(
                 f"revision {self.revision!r} names a version on the hub, and {self._id} is on this machine; leave the "
                 "revision out"
@@ -252,8 +261,7 @@ class Source:
 
     def _require_weights(self, folder: Path, component: str, variant: str | None) -> None:
         """Explain missing weights with the repository's files, which the filtered snapshot does not show."""
-        accepted = {name for basename in WEIGHT_BASENAMES for name in weight_names(basename, variant)}
-        if any((folder / name).is_file() for name in accepted):
+        if _has_weights(folder, variant):
             return
         prefix = f"{component}/" if component else ""
         names = self._names()
@@ -297,6 +305,19 @@ def component_folder(root: str | os.PathLike[str], component: str) -> Path:
     raise FileNotFoundError(f"no folder {component!r} in {root}; it has {there}")
 
 
+def component_variants(folders: Mapping[str, Path], variant: str | None) -> dict[str, str | None]:
+    """The variant to read for every component: ``variant``, or None where only others have it, as in the reference.
+
+    A checkpoint without it anywhere keeps it, so that loading says which variants there are.
+    """
+    having = {name for name, folder in folders.items() if _has_weights(folder, variant)}
+    plain = {name for name, folder in folders.items() if name not in having and _has_weights(folder, None)}
+    if not having or not plain:
+        return dict.fromkeys(folders, variant)
+    logger.warning("variant %r is not there for %s, which are read without it", variant, ", ".join(sorted(plain)))
+    return {name: None if name in plain else variant for name in folders}
+
+
 def component_names(index: Mapping[str, object], without: Collection[str] = ()) -> dict[str, str]:
     """The class of every component in a ``model_index.json``, except null ones and those in ``without``."""
     return {
@@ -316,8 +337,12 @@ def file_patterns(component: str, kind: Kind, variant: str | None) -> list[str]:
     if kind == "model":
         for basename in WEIGHT_BASENAMES:
             single, index = weight_names(basename, variant)
-            names += [single, single.replace(".safetensors", "-*-of-*.safetensors"), index]
+            names += [single, single.replace(".safetensors", "-*-of-*.safetensors"), index, f"{single}.index.json"]
     return [prefix + name for name in names]
+
+
+def _has_weights(folder: Path, variant: str | None) -> bool:
+    return any(find_weights(folder, basename, variant) is not None for basename in WEIGHT_BASENAMES)
 
 
 def _kind(class_name: str) -> Kind:

@@ -178,6 +178,14 @@ def weight_names(basename: str, variant: str | None) -> tuple[str, str]:
     return f"{basename}{dotted}.safetensors", f"{basename}.safetensors.index{dotted}.json"
 
 
+def find_weights(folder: Path, basename: str, variant: str | None) -> Path | None:
+    """The single file or the shard index in a component's folder; None if it has neither in this variant."""
+    single, index = weight_names(basename, variant)
+    # Both orders of variant and "index" are in the wild.
+    names = dict.fromkeys((single, index, f"{single}.index.json"))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | None = None) -> Weights:
     """Open a component's weights: `basename.safetensors`, or the shards in its index.
 
@@ -191,13 +199,9 @@ def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | N
         ValueError: a file or the index is broken, or there are only pickle files.
     """
     folder = Path(folder)
-    single, index = weight_names(basename, variant)
-    if (folder / single).is_file():
-        return Weights.from_file(folder / single)
-    # Both orders of variant and "index" are in the wild.
-    for name in dict.fromkeys((index, f"{single}.index.json")):
-        if (folder / name).is_file():
-            return _open_shards(folder, folder / name)
+    found = find_weights(folder, basename, variant)
+    if found is not None:
+        return _open_shards(folder, found) if found.suffix == ".json" else Weights.from_file(found)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     there = sorted(entry.name for entry in folder.iterdir() if entry.is_file())

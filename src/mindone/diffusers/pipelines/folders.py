@@ -13,7 +13,7 @@ from ..acceleration.weights import WeightOnlyConfig, quantize_weights
 from ..engines import Engine
 from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config, read_generation_config
 from ..loading.fields import Flag, read_fields
-from ..loading.hub import Source, component_folder
+from ..loading.hub import Source, component_folder, component_variants
 from ..loading.save_weights import saving_options
 from ..utils.files import make_folder, write_json
 from ..utils.nearest import nearest
@@ -50,11 +50,12 @@ def load_folder(
     root = source.pipeline(classes, variant)
     generation_config = read_generation_config(root)
     folders = {name: component_folder(root, name) for name in classes}
+    variants = component_variants(folders, variant)
     loaded = {}
     for name, class_name in classes.items():
         folder = folders[name]
         config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
-        loaded[name] = load_component(class_name, folder, pipeline.dtype_of(class_name, config, dtype), variant)
+        loaded[name] = load_component(class_name, folder, pipeline.dtype_of(class_name, config, dtype), variants[name])
     settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
     read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
     pipe = pipeline(**{**settings, **loaded, **given}, engine=engine)

@@ -171,7 +171,7 @@ class PublishedPipeline(Pipeline):
             path_or_id: a folder with ``model_index.json``, ``icons`` and the like, or ``owner/name`` on the hub.
             mindspore_dtype: float32 (the default), float16 or bfloat16, as a MindSpore type or a string.
             use_safetensors: must be true; pickled checkpoints can run code and are not read.
-            variant: ``"fp16"`` reads ``….fp16.safetensors``.
+            variant: ``"fp16"`` reads ``….fp16.safetensors`` of every network that has such a file; one at least must.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
             engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None reads the environment variable MINDONE_ENGINE.
             quantization_config: `Int8Config()` converts the denoising network, or the networks it names, to int8 while
