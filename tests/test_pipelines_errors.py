@@ -325,6 +325,9 @@ def test_wrong_arguments(folder):
             lambda pipe: pipe("a", guidance_scale=10**400),
             "guidance_scale must be a number from -1,000,000 to 1,000,000",
         ),
+        (lambda pipe: pipe("a", return_dict="false"), "return_dict must be True or False, got 'false'"),
+        (lambda pipe: pipe.enable_model_cpu_offload(gpu_id=0), "gpu_id=0: all networks run on the process's device"),
+        (lambda pipe: pipe.progress_bar(), "progress_bar needs an iterable, or the total of its steps"),
         (lambda pipe: pipe.unload_textual_inversion(3), "tokens must be a name or a list of names, got 3"),
     ],
 )

@@ -264,6 +264,8 @@ EMBEDS = np.zeros((1, 4, CHANNELS), np.float32)
             {"prompt": None, "prompt_embeds": EMBEDS[..., 1:], "prompt_attention_mask": EMBEDS[..., 0]},
             "prompt_embeds must have the 24 channels that the transformer reads, got 23",
         ),
+        ({"use_resolution_binning": "a"}, "use_resolution_binning must be True or False, got 'a'"),
+        ({"clean_caption": []}, r"clean_caption must be True or False, got \[\]"),
         ({"use_resolution_binning": True, "height": 10**9, "width": 10**9}, "of memory and this machine has"),
         ({"guidance_scale": "5"}, "guidance_scale must be a finite number or None, got '5'"),
         ({"prompt": None}, "nothing to generate: pass prompt"),

@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote_plus
 
 from ..utils.extras import is_there
+from ..utils.finite import check_flag
 
 _ENDINGS = "png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4"
 _DOMAIN = r"[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b\/?(?!@)"
@@ -72,7 +73,9 @@ def _missing() -> list[str]:
 
 
 def check_cleaning(name: str, value: object) -> None:
-    """Check for the two packages that read markup and repair encodings."""
+    """Check for True, False or None, and if True for the two packages that read markup and repair encodings."""
+    if value is not None:
+        check_flag(name, value)
     if value and (missing := _missing()):
         raise ValueError(
             f"{name}=True needs {' and '.join(missing)}: pip install beautifulsoup4 ftfy, or leave it out to "

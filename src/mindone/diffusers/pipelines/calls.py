@@ -223,7 +223,7 @@ class OutputType:
 class ReturnDict:
     """The form of the output."""
 
-    return_dict: bool = argument(True, "False returns a plain tuple.")
+    return_dict: bool = argument(True, "False returns a plain tuple.", checks.check_flag)
 
 
 @dataclass(frozen=True)

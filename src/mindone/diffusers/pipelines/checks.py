@@ -11,7 +11,7 @@ from ..families.family import Family
 from ..loading.tokenizer_base import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
-from ..utils.finite import check_number as check_number, is_whole
+from ..utils.finite import check_flag as check_flag, check_number as check_number, is_whole
 from ..utils.nearest import check_names as check_names
 from ..utils.printable import shown
 from ..utils.sizes import check_sides

@@ -58,6 +58,7 @@ class Binning:
         True,
         "generate at the training size with the nearest aspect ratio; the image is then resized "
         "and cropped to the requested size. Your own latents, without a height and width, keep their size.",
+        checks.check_flag,
     )
 
 

@@ -159,6 +159,7 @@ class Following:
         False,
         "apply the ControlNet only to the text's half of guidance, with less weight for its upper stages: it "
         "recognises what is in the picture even without a text; a guidance scale of 3 to 5 suits it.",
+        checks.check_flag,
     )
     control_guidance_start: Scales = argument(
         0.0,

@@ -301,9 +301,11 @@ class Pipeline:
         settings = Settings(scale, guidance_rescale, image_guidance_scale, guidance_interval)
         return self.runs.begin(self, settings)
 
-    def progress_bar(self, total: int) -> Any:
-        """A progress bar over ``total`` steps."""
-        return progress_bar(total=total, **self._progress_bar_options)
+    def progress_bar(self, iterable: Iterable[object] | None = None, total: int | None = None) -> Any:
+        """A progress bar over ``iterable``, or of ``total`` steps to ``update()``; see `set_progress_bar_config`."""
+        if iterable is None and total is None:
+            raise ValueError("progress_bar needs an iterable, or the total of its steps")
+        return progress_bar(iterable, total, **self._progress_bar_options)
 
 
 def engine_of(engine: Engine | str | None) -> Engine:

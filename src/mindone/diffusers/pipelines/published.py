@@ -35,6 +35,7 @@ from ..schedulers.base import Generators, draw_noise
 from ..utils.files import folder_to_write, write_json
 from ..utils.images import to_pil
 from ..utils.nearest import nearest
+from ..utils.printable import shown
 from .absent import METHODS, take_meaningless
 from .components import INDEX_NAME, component_classes, published_names
 from .folders import check_keywords, load_folder, save_folder
@@ -542,11 +543,17 @@ class PublishedPipeline(Pipeline):
 
     # ---- switches ------------------------------------------------------------------------------------------------
 
-    def enable_model_cpu_offload(self) -> None:
+    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: object = None) -> None:
         """Hold one network's compiled form at a time: less memory, but each image compiles all of them again.
 
         Concurrent runs in several threads would interfere with each other; use it with one thread.
+
+        Raises:
+            ValueError: ``gpu_id`` or ``device``, which the reference has, is given; see `device`.
         """
+        for name, value in (("gpu_id", gpu_id), ("device", device)):
+            if value is not None:
+                raise ValueError(f"{name}={shown(value)}: all networks run on the process's device; leave {name} out")
         self.offloads = True
 
     def disable_model_cpu_offload(self) -> None:

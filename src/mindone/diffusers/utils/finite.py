@@ -51,6 +51,12 @@ def check_number(name: str, value: object) -> None:
     raise ValueError(f"{name} must be a finite number or None, got {shown(value)}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Check for a truth value: texts such as "false" would count as true."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
+
+
 def _check(name: str, value: Any) -> None:
     if isinstance(value, (list, tuple)):
         for each in value:
