@@ -103,7 +103,12 @@ def check_plain_network(pipe: Pipeline) -> None:
     channels = pipe.family.latents.channels_read(pipe.denoiser.config)
     latent_channels = pipe.vae.config["latent_channels"]
     if channels != latent_channels:
+        kind = {
+            2 * latent_channels + 1: "an inpainting model, whose own pipeline takes an image and a mask",
+            2 * latent_channels: "a model of InstructPix2Pix, whose own pipeline takes an image to edit",
+            latent_channels + 1: "a model of Depth2Img, whose own pipeline takes an image",
+        }.get(channels, "a model for another pipeline")
         raise ValueError(
-            f"the denoiser takes {channels} channels and the autoencoder has {latent_channels}: {type(pipe).__name__} "
-            "needs equal numbers (9 is an inpainting model, 8 one of InstructPix2Pix, 5 one of Depth2Img)"
+            f"the denoiser takes {channels} channels and the autoencoder has {latent_channels}, where "
+            f"{type(pipe).__name__} needs equal numbers; this is {kind}"
         )
