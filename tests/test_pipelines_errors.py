@@ -206,7 +206,7 @@ def test_an_inpainting_unet_is_named(sd, tmp_path):
 
     unet = UNet2DConditionModel.from_pretrained(write_model(UNet2DConditionModel, UNETS["inpainting"], tmp_path))
     pipe = StableDiffusionPipeline(**{**sd.components, "unet": unet})
-    with pytest.raises(ValueError, match="takes 9 channels and the autoencoder has 4, .* takes an image and a mask"):
+    with pytest.raises(ValueError, match=r"takes 9 channels and the autoencoder has 4, .* takes an image and a mask"):
         pipe("a")
 
 

@@ -103,12 +103,16 @@ def check_plain_network(pipe: Pipeline) -> None:
     channels = pipe.family.latents.channels_read(pipe.denoiser.config)
     latent_channels = pipe.vae.config["latent_channels"]
     if channels != latent_channels:
-        kind = {
-            2 * latent_channels + 1: "an inpainting model, whose own pipeline takes an image and a mask",
-            2 * latent_channels: "a model of InstructPix2Pix, whose own pipeline takes an image to edit",
-            latent_channels + 1: "a model of Depth2Img, whose own pipeline takes an image",
-        }.get(channels, "a model for another pipeline")
         raise ValueError(
             f"the denoiser takes {channels} channels and the autoencoder has {latent_channels}, where "
-            f"{type(pipe).__name__} needs equal numbers; this is {kind}"
+            f"{type(pipe).__name__} needs equal numbers; this is {_made_for(channels, latent_channels)}"
         )
+
+
+def _made_for(channels: int, latents: int) -> str:
+    """What a denoiser is made for, by the number of its channels and that of the latents."""
+    return {
+        2 * latents + 1: "an inpainting model, whose own pipeline takes an image and a mask",
+        2 * latents: "a model of InstructPix2Pix, whose own pipeline takes an image to edit",
+        latents + 1: "a model of Depth2Img, whose own pipeline takes an image",
+    }.get(channels, "a model for another pipeline")
