@@ -86,15 +86,15 @@ def options(command: str) -> str:
 
     found = main.get_command(click.Context(main), command)
     assert found is not None, command
-    return _rows(["option", "", "default"], map(_option, found.params))
+    return _rows(
+        ["option", "", "default"], map(_option, (each for each in found.params if isinstance(each, click.Option)))
+    )
 
 
-def _option(parameter: click.Parameter) -> Sequence[str]:
-    about = getattr(parameter, "help", None) or ""
+def _option(parameter: click.Option) -> Sequence[str]:
+    about = parameter.help or ""
     said = _DEFAULT.search(about)
     default = said[1] if said else ""
-    if isinstance(parameter, click.Argument):
-        return [_code(parameter.human_readable_name.upper()), "", ""]
     if getattr(parameter, "show_default", False) and not callable(parameter.default):
         default = _code(parameter.default)
     names = ", ".join(_code(f"{name} {_value(parameter)}".strip()) for name in parameter.opts)

@@ -1,6 +1,7 @@
 """Where the hub ids of the documentation and of the examples lead: to tiny checkpoints."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def documented_hub(folder: Path) -> Iterator[None]:
     }
     cache = folder / "cache"
     hub_cache(cache, {**PUBLISHED, **adapters})
+    for weights in (cache / "models--stable-diffusion-v1-5--stable-diffusion-v1-5").rglob("*.safetensors"):
+        shutil.copy(weights, weights.with_suffix(".fp16.safetensors"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setattr(constants, "HF_HUB_OFFLINE", True)

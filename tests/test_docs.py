@@ -6,7 +6,10 @@ The snippets of a page run in order, in one namespace and an empty folder, on th
 tiny checkpoints in a hub cache. The files of `examples/` run the same way in `test_examples`.
 """
 
+import ast
+import errno
 import importlib.util
+import os
 import re
 import shlex
 import unicodedata
@@ -172,6 +175,30 @@ def test_tables_of_fields_and_options_describe_each_and_give_its_default(tables)
 def test_the_site_shows_the_file_for_contributors_with_links_that_fit(tables):
     shown = tables.on_page_markdown((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8"))
     assert shown.startswith("# Contributing") and "](architecture.md)" in shown and "](docs/" not in shown
+
+
+def messages() -> str:
+    """Every text of the package's code, one per line, with … for what is put into it."""
+    found = [os.strerror(errno.EADDRINUSE)]
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_troubleshooting_quotes_what_the_code_says():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    quoted = [text for cell in cells for pair in re.findall(r'"([^"]+)"|`([^`]+)`', cell) for text in pair if text]
+    parts = [part.strip(" :;,") for text in quoted for part in re.split(r"…|\d[\d.]*×?", text)]
+    sentences = [part for part in parts if " " in part]
+    assert len(sentences) > 20
+    said = messages()
+    assert [part for part in sentences if part not in said] == ["uvicorn is missing"]  # any module may be missing
 
 
 def test_the_packages_environment_variables_are_declared():

@@ -18,10 +18,10 @@ from mindone.diffusers.batch.manifest import Manifest
 from mindone.diffusers.batch.outputs import open_output
 from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs.applied import fingerprint
 from mindone.diffusers.jobs.infotext import parse_infotext
 from mindone.diffusers.jobs.png import read_job, read_parameters
 from mindone.diffusers.jobs.profile import load_profile
-from mindone.diffusers.jobs.wear import fingerprint
 from mindone.diffusers.loading.int8 import Int8Tensor
 from mindone.diffusers.loading.safetensors import SafetensorsFile
 from tiny_pipelines import checkpoint, load

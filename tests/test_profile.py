@@ -11,10 +11,10 @@ from mindone.diffusers import WeightOnlyConfig, bench, cli
 from mindone.diffusers.acceleration.weights import quantize_weights
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.engines.binding import stored
-from mindone.diffusers.jobs import wear
+from mindone.diffusers.jobs import applied
+from mindone.diffusers.jobs.applied import another_checkpoint, fingerprint
 from mindone.diffusers.jobs.png import read_job
 from mindone.diffusers.jobs.profile import Profile, Settings, load_profile, save_under_name
-from mindone.diffusers.jobs.wear import another_checkpoint, fingerprint
 from mindone.diffusers.loading.int8 import Int8Tensor
 from mindone.diffusers.tune.stacks import Stacks
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
@@ -106,7 +106,7 @@ def test_another_checkpoint_machine_and_size_are_warned_of(pipe, caplog, monkeyp
     profile = profile_of(pipe, int8=False, tiny_vae=None).model_copy(
         update={"fingerprint": "0", "instruction_sets": ("amx_int8",), "machine": {"cpu": "Some CPU"}, "height": 128}
     )
-    monkeypatch.setattr(wear, "instruction_sets", lambda: ())
+    monkeypatch.setattr(applied, "instruction_sets", lambda: ())
     with caplog.at_level(logging.WARNING, "mindone.diffusers"):
         pipe.apply_profile(profile)
         drawn(pipe)

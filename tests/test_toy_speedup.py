@@ -17,9 +17,9 @@ from mindone.diffusers.batch import make_jobs
 from mindone.diffusers.batch.rows import read_rows
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.jobs import Job, draw, load
+from mindone.diffusers.jobs.applied import fingerprint
 from mindone.diffusers.jobs.png import read_job, save_png
 from mindone.diffusers.jobs.profile import Profile, Settings, load_profile
-from mindone.diffusers.jobs.wear import fingerprint
 from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.seeds import first_seeds

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..acceleration.speedup import RunFacts
 from ..acceleration.stack import parse_caches
 from ..jobs import Drawing, Job
+from ..jobs.applied import another_machine
 from ..jobs.profile import Profile, load_profile
-from ..jobs.wear import another_machine
 from ..loading.hub import CHECKPOINTS
 from ..models.base import Model
 from ..pipelines.components import component_class

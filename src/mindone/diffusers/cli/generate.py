@@ -113,7 +113,7 @@ def generate(
     if job.prompt_weights and not pipe.text_towers:
         raise ValueError(f"{pipe.family.title} supports no weighted words; leave out --prompt-weights")
     if found is not None:
-        from ..jobs.wear import warn
+        from ..jobs.applied import warn
 
         warn(found, pipe, job)
     if job.upscale is None and pipe.denoiser.is_big:

@@ -32,7 +32,7 @@ def tune(context: click.Context, /, output: Path, **given: object) -> None:
     """Measure this machine and this checkpoint, and find the settings with the best quality at each speed.
 
     FOLDER gets tune.html (plot, table and pictures, opens from disk), tune.json (every candidate) and profile.json;
-    without a target it gets 2x.json, 4x.json and so on. Targets combine. Ctrl-C keeps the Pareto front so far.
+    without a goal it gets 2x.json, 4x.json and so on. Goals combine. Ctrl-C keeps the Pareto front so far.
 
     \b
     Examples:

@@ -329,8 +329,8 @@ class Job(Drawing, PipelineKey):
         Field(
             ge=0,
             le=1,
-            description="How much to change the picture; with --upscale, in the second pass. 0 takes only the last "
-            "step alone.",
+            description="How much to change the picture; with --upscale, in the second pass. 0 runs only the last "
+            "step.",
         ),
         Option(unset="the pipeline's", argument="strength"),
     ] = None

@@ -121,7 +121,7 @@ class Profile(Fields):
     checkpoint: str
     """The tuned checkpoint's id or folder."""
     fingerprint: str
-    """Of the checkpoint's weights, see `wear.fingerprint`."""
+    """Of the checkpoint's weights, see `applied.fingerprint`."""
     height: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
     width: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
     settings: Settings

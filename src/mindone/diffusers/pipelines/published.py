@@ -463,10 +463,10 @@ class PublishedPipeline(Pipeline):
         Raises:
             ValueError, OSError: the profile cannot be read, or needs something that is missing; then none is applied.
         """
-        load(".jobs.wear:apply_profile")(self, profile)
+        load(".jobs.applied:apply_profile")(self, profile)
 
     def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Any) -> Any:
-        """Measure this machine and this checkpoint, and find the Pareto front of speed and likeness.
+        """Measure this machine and this checkpoint, and find the Pareto front of speed and quality.
 
         Args:
             prompts: what to generate; by default some bundled prompts.

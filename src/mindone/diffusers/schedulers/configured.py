@@ -135,7 +135,7 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Whether this class samples networks trained on these noise levels (`schedules.trained_levels`)."""
+        """Whether this class samples networks trained on these noise levels (`levels.trained_levels`)."""
         return levels == DISCRETE
 
     @classmethod

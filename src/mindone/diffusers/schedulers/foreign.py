@@ -4,7 +4,7 @@ Configs travel: ``X.from_config(pipe.scheduler.config)`` hands one class's optio
 
 - Fields that describe training must be honoured, or the samples are wrong: its β, ``prediction_type`` and
   ``rescale_betas_zero_snr`` are options of every class (`options.EVERYWHERE`), and a class refuses networks trained on
-  noise levels that it does not sample (`schedules.trained_levels`).
+  noise levels that it does not sample (`levels.trained_levels`).
 - Which noise levels to visit, and whether to clip, any sampler could decide (`VISIBLE`). A class that cannot ignores
   the field, as the published ones do, and a warning says so.
 - Details of one method (``solver_order``, ``skip_prk_steps``, …) mean nothing to another and are ignored.

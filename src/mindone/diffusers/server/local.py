@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw, settled, warnings_of
+from ..jobs.applied import warn
 from ..jobs.loaded import load_quietly, usual_limit
-from ..jobs.wear import warn
 from ..pipelines.checks import default_size
 from ..utils import logging
 from ..utils.errors import in_one_line

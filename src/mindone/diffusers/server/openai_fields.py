@@ -41,7 +41,9 @@ class ImageFields(AskedFields):
     user: Annotated[str | None, Field(description="Ignored.")] = None
     safety_identifier: Annotated[str | None, Field(description="Ignored.")] = None
 
-    negative_prompt: Annotated[str | None, Field(description="Not in OpenAI's API, like the fields below.")] = None
+    negative_prompt: Annotated[
+        str | None, Field(description="What to avoid. Not in OpenAI's API, like the fields below.")
+    ] = None
     seed: Annotated[
         int | None, Field(ge=0, le=LARGEST_SEED, description="The same seed gives the same image; random by default.")
     ] = None

@@ -11,9 +11,9 @@ import numpy as np
 from ..acceleration.calibration import REFERENCE_STEPS
 from ..acceleration.int8.quantize import computes_in_int8
 from ..engines.precision import computes_in
+from ..jobs.applied import fingerprint
 from ..jobs.job import Precision
 from ..jobs.profile import Profile, Settings
-from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
 from ..models.base import Model
 from ..pipelines import checks
@@ -267,7 +267,7 @@ class Tuner:
         if count < 1:
             needed = (self.clock.gone + seconds / _LEAST_REFERENCE) / 60
             self.too_short = (
-                f"The budget of {self.clock.budget / 60:.2g} minutes is too short to measure likeness: one reference "
+                f"The budget of {self.clock.budget / 60:.2g} minutes is too short to measure quality: one reference "
                 f"image of {REFERENCE_STEPS} steps takes {seconds:.3g} s here; give {1.2 * needed:.1f} minutes or more."
             )
             return False

@@ -1,6 +1,6 @@
 """The original layout of a family: the form of its models in one file, as their authors published them.
 
-A family declares one (`OriginalLayout`); `loading.single_file` and `loading.convert` work with any of them and know
+A family declares one (`OriginalLayout`); `loading.single_file` and `families.convert` work with any of them and know
 none by name.
 """
 

@@ -69,7 +69,7 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
     size = default_size(pipe, job.height, job.width, None)
     found = [another_machine(profile), another_size(profile, *size)]
     if profile.settings.calibration and not job.calibration:
-        found.append("the profile has calibrated steps, but this job has not: expect less likeness")
+        found.append("the profile has calibrated steps and this job has none: expect a lower quality")
     if job.model != profile.settings.distilled:
         found.append(another_checkpoint(profile, pipe))
     for text in filter(None, found):
@@ -90,12 +90,12 @@ def another_checkpoint(profile: Profile, pipe: Pipeline) -> str | None:
     denoiser: Any = pipe.denoiser
     if source_of(denoiser) == profile.fingerprint:
         return (
-            f"the profile was measured on {profile.checkpoint} and {ours} is that model with rounded weights: expect "
-            "other times and a little less likeness; tune again to know"
+            f"the profile was measured on {profile.checkpoint}, and {ours} is that model with rounded weights: expect "
+            "other times and a slightly lower quality; tune again to measure both"
         )
     return (
-        f"the profile was measured on {profile.checkpoint} and {ours} has other weights: times hold if the shapes "
-        "are the same, likeness does not; tune again to know"
+        f"the profile was measured on {profile.checkpoint}, and {ours} has other weights: expect another quality, and "
+        "other times unless its networks have the same shapes; tune again to measure both"
     )
 
 
