@@ -192,6 +192,18 @@ def test_a_broken_body_is_refused_in_the_same_form(client):
     assert deep.status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([1], "the body must be a JSON object, got [1]"),
+        ({**DRAW, "steps": "x"}, "steps must be a valid integer, unable to parse string as an integer, got 'x'"),
+        ({**DRAW, "size": "64y64"}, "size must be WIDTHxHEIGHT in pixels, such as 512x512, or auto, got '64y64'"),
+    ],
+)
+def test_a_refusal_says_what_was_given(client, body, message):
+    assert client.post("/v1/images/generations", json=body).json()["error"]["message"] == message
+
+
 @pytest.mark.parametrize("entry", [(0x11A, 2, 1, b"\1\0\0\0"), (0x10E, 11, 1, b"A\0\0\0")], ids=["a length", "a text"])
 def test_pictures_whose_exif_data_are_of_a_wrong_type_are_taken_all_the_same(entry):
     entries = [(0x112, 3, 1, b"\6\0\0\0"), entry]  # the first one turns the picture

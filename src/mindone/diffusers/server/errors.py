@@ -62,7 +62,7 @@ def _as_refusal(error: Exception) -> Refusal:
 
 
 def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
-    """The first of pydantic's errors in one line, without the given value."""
+    """The first of pydantic's errors in one line: the field, what works, and what was given."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]
     name = ".".join(place) or None
@@ -73,4 +73,9 @@ def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     if first["type"] == "json_invalid":
         return Refusal(422, "the body is not valid JSON")
     message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
-    return Refusal(422, message if name is None else f"{name} {message}", name)
+    if first["type"] == "model_attributes_type":
+        return Refusal(422, f"the body must be a JSON object, got {shown(first['input'])}")
+    if name is None:  # a rule about several fields names them itself
+        return Refusal(422, message)
+    given = "" if ", got " in message else f", got {shown(first['input'])}"
+    return Refusal(422, f"{name} {message}{given}", name)

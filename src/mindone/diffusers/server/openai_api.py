@@ -112,7 +112,7 @@ def _edit_fields(form: FormData) -> EditFields:
     try:
         return EditFields.model_validate(texts)
     except ValidationError as error:
-        raise first_reason(error.errors(include_url=False, include_context=False, include_input=False)) from None
+        raise first_reason(error.errors(include_url=False, include_context=False)) from None
 
 
 async def _files(form: FormData) -> dict[str, bytes]:
