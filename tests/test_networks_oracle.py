@@ -1,5 +1,7 @@
 """The reference library, live: checkpoints that it saves load here, ours load there, and the numbers agree."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -21,16 +23,28 @@ from test_networks import FLOAT32, error
 pytestmark = pytest.mark.oracle
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The network of a case from a checkpoint that the reference saved, for both engines in turn, and its numbers."""
+
+    @functools.cache
+    def read(name: str):
+        case, folder = CASES[name], tmp_path_factory.mktemp(name)
+        reference = reference_networks.load(case, write_model(case.cls, case.config, folder / "ours"))
+        reference.save_pretrained(folder / "theirs", safe_serialization=True)
+        return case.cls.from_pretrained(folder / "theirs"), reference_networks.run(case, reference)
+
+    return read
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-def test_checkpoint_saved_by_reference_gives_its_numbers(engine, name, tmp_path):
+def test_checkpoint_saved_by_reference_gives_its_numbers(engine, name, saved):
     case, engine = CASES[name], engines.get(engine)
-    reference = reference_networks.load(case, write_model(case.cls, case.config, tmp_path / "ours"))
-    reference.save_pretrained(tmp_path / "theirs", safe_serialization=True)
-    network = case.cls.from_pretrained(tmp_path / "theirs")
+    network, expected = saved(name)
     outputs = engine.run(network, method=case.method, **case.inputs, **case.constants)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    for ours, theirs in zip(outputs, reference_networks.run(case, reference)):
+    for ours, theirs in zip(outputs, expected, strict=True):
         assert error(engine.numpy(ours), theirs) <= FLOAT32
 
 
