@@ -441,6 +441,17 @@ def test_names_stand_for_what_the_operator_allows():
         Catalogue(Settings(model=("a/x", "b/x")))
 
 
+def test_a_variant_is_that_of_the_model_it_names_or_of_the_first():
+    catalogue = Catalogue(Settings(model=("half=a/b", "full=a/b", "icons"), variant=("fp16", "icons=bf16")))
+    keys = [catalogue.key(Choice(name)) for name in catalogue.models]
+    assert [(key.model, key.variant) for key in keys] == [("a/b", "fp16"), ("a/b", None), ("icons", "bf16")]
+    assert [catalogue.name_of(key) for key in keys] == ["half", "full", "icons"]
+    with pytest.raises(
+        ValueError, match=r"variant must be VARIANT or NAME=VARIANT, once per model \(icons\); got 'x=y'"
+    ):
+        Catalogue(Settings(variant=("x=y",)))
+
+
 # ---- previews --------------------------------------------------------------------------------------------------------
 
 

@@ -264,6 +264,15 @@ def test_settings_that_did_not_run_are_predicted_from_those_that_did(monkeypatch
     ]
 
 
+def test_a_search_reads_the_variant_of_its_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"variant='fp16' is not there; there is variant=None"):
+        session.run(Options(model=str(checkpoint("bk_sdm")), variant="fp16"), "tune", tmp_path / "report")
+    with pytest.raises(
+        ValueError, match="--shape makes random weights of its own; leave it out, or leave out --variant"
+    ):
+        Options(shape="sd15", variant="fp16")
+
+
 def test_a_goal_that_no_time_was_left_to_run_is_said_to_be_predicted():
     front = a_front()
     session._chosen(front, Options(speed_up=4))

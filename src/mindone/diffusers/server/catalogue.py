@@ -38,7 +38,8 @@ class Catalogue:
     def __init__(self, settings: Settings):
         self._common = {"dtype": settings.dtype, "engine": settings.engine, "tiny_vae": settings.tiny_vae}
         self._models = _named(settings.model, "model")
-        self._denoisers = _denoisers(settings.gguf, self._models)
+        self._denoisers = _by_model(settings.gguf, "gguf", "FILE.gguf", self._models)
+        self._variants = _by_model(settings.variant, "variant", "VARIANT", self._models)
         self._loras = _named(settings.lora, "lora")
         self._controlnets = _named(settings.controlnet, "controlnet")
         self.profiles: Mapping[str, Offer] = offers(_named(settings.profile, "profile"), self._models)
@@ -56,12 +57,12 @@ class Catalogue:
         offer = self.profile(choice)
         name = choice.model or (self.models[0] if offer is None else offer.model)
         values: dict[str, object] = {**self._common, "model": self._known(self._models, name, "model")}
-        values["gguf"] = self._denoisers.get(name)
+        values |= {"gguf": self._denoisers.get(name), "variant": self._variants.get(name)}
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
-            if values["model"] != self._models[name]:  # a distilled model with its own denoiser
-                values["gguf"] = None
+            if values["model"] != self._models[name]:  # a distilled model with its own weights
+                values |= {"gguf": None, "variant": None}
         named = [
             WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.denoiser) for tag in loras
         ]
@@ -110,9 +111,10 @@ class Catalogue:
 
     def name_of(self, key: PipelineKey) -> str:
         """The clients' name of a pipeline's model; for a profile's distilled model, the last part of its path."""
-        pairs = ((name, path, self._denoisers.get(name)) for name, path in self._models.items())
-        names = (name for name, path, file in pairs if (path, file) == (key.model, key.gguf))
-        return next(names, PurePath(key.model).name)
+        for name, path in self._models.items():
+            if (path, self._denoisers.get(name), self._variants.get(name)) == (key.model, key.gguf, key.variant):
+                return name
+        return PurePath(key.model).name
 
     def public(self, job: Job) -> Job:
         """A job as clients may see it: names replace the operator's paths."""
@@ -137,18 +139,18 @@ class Catalogue:
         return allowed[name]
 
 
-def _denoisers(given: Iterable[str], models: Mapping[str, str]) -> dict[str, str]:
-    """GGUF files by the name of the model whose denoiser they hold."""
-    files: dict[str, str] = {}
+def _by_model(given: Iterable[str], field: str, form: str, models: Mapping[str, str]) -> dict[str, str]:
+    """What a field gives for each model, by the model's name; the first model's may come without."""
+    found: dict[str, str] = {}
     for text in given:
-        name, sign, path = text.partition("=")
+        name, sign, value = text.partition("=")
         if not sign:
-            name, path = next(iter(models)), text
-        if name not in models or name in files or not path:
+            name, value = next(iter(models)), text
+        if name not in models or name in found or not value:
             known = ", ".join(models)
-            raise ValueError(f"gguf must be FILE.gguf or NAME=FILE.gguf, once per model ({known}); got {text!r}")
-        files[name] = path
-    return files
+            raise ValueError(f"{field} must be {form} or NAME={form}, once per model ({known}); got {text!r}")
+        found[name] = value
+    return found
 
 
 def _named(given: Iterable[str], field: str) -> dict[str, str]:

@@ -30,6 +30,14 @@ class Settings(Fields):
         ),
         Option(metavar="[NAME=]FILE.gguf"),
     ] = ()
+    variant: Annotated[
+        tuple[str, ...],
+        Field(
+            description='The variant of a model\'s weight files, such as "fp16" for ….fp16.safetensors: the named '
+            "model's, or the first one's. Repeat for more models."
+        ),
+        Option(metavar="[NAME=]VARIANT"),
+    ] = ()
     lora: Annotated[
         tuple[str, ...],
         Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>. Repeat for more LoRAs."),

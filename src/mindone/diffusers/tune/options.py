@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..bench.shapes import ShapeName
 from ..jobs import Fields, Option
-from ..jobs.job import EngineName, PathOrId
+from ..jobs.job import EngineName, PathOrId, Variant
 
 _PATH = Option(metavar="PATH_OR_ID")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
@@ -46,6 +46,7 @@ class Options(Fields):
         Field(description="What to tune: a folder, a hub id, or the name of a bundled checkpoint."),
         Option(metavar="PATH_OR_ID", unset="icons"),
     ] = None
+    variant: Variant = None
     speed_up: Annotated[
         float | None,
         Field(gt=0, description="The speed-up to reach over 25 DPM++ steps in half precision."),
@@ -100,7 +101,7 @@ class Options(Fields):
     @model_validator(mode="after")
     def _no_contradictions(self) -> Options:
         if self.shape:
-            for name in ("model", "distilled", "tiny_vae", "min_psnr", "name"):
+            for name in ("model", "variant", "distilled", "tiny_vae", "min_psnr", "name"):
                 if getattr(self, name):
                     why = "has no quality to measure" if name == "min_psnr" else "makes random weights of its own"
                     raise ValueError(f"--shape {why}; leave it out, or leave out --{name.replace('_', '-')}")

@@ -91,7 +91,7 @@ def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[PublishedPi
     """The pipeline, and the checkpoints that may replace parts of it."""
     if not options.shape:
         given = {"tiny_vae": options.tiny_vae, "distilled": options.distilled}
-        key = jobs.PipelineKey(model=options.model or "icons", engine=options.engine)
+        key = jobs.PipelineKey(model=options.model or "icons", variant=options.variant, engine=options.engine)
         return jobs.load(key), {role: path for role, path in given.items() if path}
     shapes.check_room(options.shape, folder)
     make_folder(folder)
