@@ -92,6 +92,7 @@ def test_generate_stop_inpaint_and_gallery_need_a_keyboard_alone(browser, addres
         in_gallery(page, 1)
         press(page, "Enter")  # where it is brought back
         in_gallery(page, 2)
+        page.wait_for_selector("#gallery li:last-child button:focus")
 
 
 @pytest.mark.parametrize("device", DEVICES)

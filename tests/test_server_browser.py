@@ -354,3 +354,10 @@ def test_a_server_with_a_key_asks_for_it_and_keeps_what_was_in_the_form(browser,
         page.wait_for_selector("text=Ready.")
         assert values(page, "prompt", "model") == ["a red cat", "sd1"]
         page.close()
+
+
+def test_the_list_of_the_api_shows_code_without_its_backticks(page, address):
+    page.goto(f"{address}docs")
+    page.wait_for_selector("#list section")
+    listed = page.inner_text("#list")
+    assert "stream" in listed and "`" not in listed

@@ -41,7 +41,7 @@ _FILES_OF_AN_EDIT = ("image", "image[]", "mask", "control_image")
 
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
-    """Lists the models that requests may name; the first one is the default.
+    """List the models that requests may name; the first one is the default.
 
     Each entry has its profiles, LoRAs, ControlNets and default values (``own``: null until the model is downloaded).
     """
@@ -53,7 +53,7 @@ async def models(request: Request) -> JSONResponse:
 
 @router.get("/models/{name}")
 async def model(request: Request, name: str) -> JSONResponse:
-    """Describes one model."""
+    """Describe one model."""
     service = service_of(request)
     if name not in service.catalogue.models:
         raise Refusal(404, f"unknown model {name[:80]!r}", "model")

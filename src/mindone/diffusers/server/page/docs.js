@@ -8,6 +8,11 @@ function element(name, text, ...children) {
   return made;
 }
 
+// What stands between backticks is code.
+function prose(text) {
+  return text.split(/`+/).map((part, i) => (i % 2 ? element("code", part) : part));
+}
+
 function schemaOf(operation, document_) {
   const content = operation.requestBody?.content ?? {};
   const schema = Object.values(content)[0]?.schema;
@@ -18,7 +23,7 @@ function schemaOf(operation, document_) {
 function field(name, schema, required) {
   const type = schema.enum?.join(" | ") ?? schema.const ?? schema.type ?? schema.anyOf?.map((each) => each.type ?? each.enum?.join(" | ")).join(" | ") ?? "";
   const said = [type, schema.default === undefined || schema.default === null ? "" : `default ${JSON.stringify(schema.default)}`, schema.description ?? ""];
-  return element("li", "", element("code", name), ` ${required ? "(required) " : ""}${said.filter(Boolean).join("; ")}`);
+  return element("li", "", element("code", name), ...prose(` ${required ? "(required) " : ""}${said.filter(Boolean).join("; ")}`));
 }
 
 async function list() {
@@ -27,7 +32,7 @@ async function list() {
   const document_ = await response.json();
   for (const [path, methods] of Object.entries(document_.paths ?? {})) {
     for (const [method, operation] of Object.entries(methods)) {
-      const section = element("section", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", operation.description));
+      const section = element("section", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", "", ...prose(operation.description ?? "")));
       const schema = schemaOf(operation, document_);
       if (schema?.properties) {
         const fields = Object.entries(schema.properties).map(([name, each]) => field(name, each, schema.required?.includes(name)));

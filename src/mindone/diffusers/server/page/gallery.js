@@ -150,6 +150,7 @@ $("undelete").addEventListener("click", async () => {
   otherTabs.postMessage("changed");
   select(back[0].picture);
   tell();
-  say("They are back.");
+  say(back.length === 1 ? "The picture is back." : "The pictures are back.");
+  $("gallery").children[back[0].at]?.firstChild.focus();
 });
 otherTabs.addEventListener("message", refresh);
