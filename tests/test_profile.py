@@ -143,6 +143,18 @@ def test_generate_draws_with_a_profile_and_what_is_typed_comes_first(pipe, tmp_p
     assert job.model == str(checkpoint("sd1")) and job.tiny_vae == str(tiny_autoencoder_folder())
 
 
+def test_a_profile_names_the_variant_of_its_own_model_alone(pipe):
+    profile = profile_of(pipe).model_copy(update={"variant": "fp16"})
+    other = str(checkpoint("bk_sdm"))
+    distilled = profile.settings.model_copy(update={"distilled": other})
+    assert (
+        profile.job_fields()["variant"] == profile.job_fields_with({"model": profile.checkpoint})["variant"] == "fp16"
+    )
+    assert profile.job_fields_with({"model": "icons"})["variant"] is None
+    assert profile.job_fields_with({"variant": "bf16"})["variant"] == "bf16"
+    assert profile.model_copy(update={"settings": distilled}).job_fields()["variant"] is None
+
+
 def test_bench_sets_a_profile_beside_the_baseline(pipe, tmp_path):
     profile_of(pipe).save(tmp_path / "fast.json")
     (table,) = make_plan(bench.Options(profile=str(tmp_path / "fast.json"), steps=4), tmp_path).tables

@@ -30,6 +30,7 @@ from .job import (
     PathOrId,
     Precision,
     SchedulerName,
+    Variant,
     check_calibration,
 )
 
@@ -92,7 +93,7 @@ class Settings(Fields):
         """All fields of a job with these settings, so that none is left to the model."""
         fields = self.model_dump()
         distilled = fields.pop("distilled")
-        return {**fields, "model": distilled} if distilled else fields
+        return {**fields, "model": distilled, "variant": None} if distilled else fields
 
 
 class Evidence(Fields):
@@ -120,6 +121,7 @@ class Profile(Fields):
     format: int = FORMAT
     checkpoint: str
     """The tuned checkpoint's id or folder."""
+    variant: Variant = None
     fingerprint: str
     """Of the checkpoint's weights, see `applied.fingerprint`."""
     height: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
@@ -131,8 +133,8 @@ class Profile(Fields):
     evidence: Evidence | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON."""
-        write_json(path, self.model_dump(mode="json"))
+        """Write the profile as JSON, without a variant if there is none, which earlier versions do not read."""
+        write_json(path, self.model_dump(mode="json", exclude={"variant"} if self.variant is None else None))
 
     def on(self, pipe: PublishedPipeline) -> PublishedPipeline:
         """A view of a pipeline with the profile applied; the pipeline stays unchanged. See `Pipeline.apply_profile`."""
@@ -142,7 +144,8 @@ class Profile(Fields):
 
     def job_fields(self) -> dict[str, object]:
         """The fields of a job with the profile, at its size."""
-        return {"model": self.checkpoint, "height": self.height, "width": self.width, **self.settings.job_fields()}
+        where = {"model": self.checkpoint, "variant": self.variant, "height": self.height, "width": self.width}
+        return {**where, **self.settings.job_fields()}
 
     def job_fields_with(self, given: Mapping[str, object]) -> dict[str, object]:
         """The fields of a job in which ``given`` takes precedence.
@@ -151,6 +154,8 @@ class Profile(Fields):
         job gets DPM-Solver++ steps with the same last timestep.
         """
         own = self.job_fields()
+        if given.get("model") not in (None, own["model"]):
+            own["variant"] = None
         if "image" in given:
             del own["height"], own["width"]
         if self.settings.calibration and any(given.get(name) not in (None, own.get(name)) for name in _NOT_CALIBRATED):

@@ -49,7 +49,7 @@ class Speeds:
 
     def note(self, name: str, job: Job, seconds: float) -> None:
         """Record a job's seconds with a profile. The first one does not count: it includes compilation."""
-        own = {**self._profiles[name].job_fields(), "num_images": 1, "model": job.model}
+        own = {**self._profiles[name].job_fields(), "num_images": 1, "model": job.model, "variant": job.variant}
         if job.pictures or job.upscale or any(getattr(job, field) != value for field, value in own.items()):
             return
         if name in self._measured:

@@ -57,6 +57,7 @@ def run(options: Options, command: str, folder: Path) -> Front:
                 targets=[options.targets] if options.has_target else [],
                 progress=is_progress_bar_enabled(),
             )
+    front.origin = front.origin.model_copy(update={"variant": options.variant})
     if options.shape:
         front.notes.append(
             f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}: quality means "
