@@ -192,7 +192,7 @@ def page() -> str:
     out = {cls: LEFT_OUT.get(cls, {}) for cls in REFERENCE}
     number, missing = sum(map(len, here.values())), sum(map(len, out.values()))
     lines = [
-        "# Differences from the published API",
+        "# Differences from diffusers",
         "",
         "<!-- Written by `python tests/published_api.py`; a test compares. -->",
         "",

@@ -565,8 +565,8 @@ def test_info_of_other_files(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "plain.png").read_bytes()[:60])
     expected = {
         "missing.png": "no file missing.png",
-        "plain.png": "plain.png has no text 'mindone-diffusers'",
-        "photo.jpg": "photo.jpg has no text 'mindone-diffusers'",
+        "plain.png": "plain.png holds no parameters",
+        "photo.jpg": "photo.jpg holds no parameters",
         "moving.gif": "moving.gif is not a PNG, JPEG or WebP image",
         "text.png": "text.png is not a PNG, JPEG or WebP image",
         "cut.png": "cut.png",

@@ -110,8 +110,8 @@ def test_a_job_cannot_be_changed_in_place():
         ({"weather": 3}, "unknown field 'weather'; choose from model, revision, variant"),
         ({"prompt": None}, "prompt must be a valid string, got None"),
         ({"steps": 0}, "steps must be greater than or equal to 1, got 0"),
-        ({"steps": "many"}, "steps must be a valid integer"),
-        ({"lora": ["a.safetensors"] * 65}, "lora Tuple should have at most 64 items"),
+        ({"steps": "many"}, "steps must be a valid integer, got 'many'"),
+        ({"lora": ["a.safetensors"] * 65}, "lora must have at most 64 items"),
         (
             {"model": "\ud800"},
             r"model must be text that UTF-8 can write (a terminal's is, with LC_ALL=C.UTF-8), got '\ud800'",

@@ -212,8 +212,11 @@ def test_a_mask_of_another_size_is_stretched_over_the_picture(files, size):
         ),
         ("--image photo.png --mask mask.png --upscale 2", "upscale enlarges images generated from noise, not image"),
         ("--image photo.png --upscale 2", "upscale enlarges images generated from noise, not image"),
-        ("--control canny=photo.png", "control and controlnet go in pairs, got 1 and 0"),
-        ("--controlnet a --controlnet b --control canny=photo.png", "in pairs, got 1 and 2"),
+        ("--control canny=photo.png", "control and controlnet go in pairs, one picture for each network: got 1 and 0"),
+        (
+            "--controlnet a --controlnet b --control canny=photo.png",
+            "one picture for each network: got 1 and 2",
+        ),
         ("--controlnet a --control depth=photo.png", "control must be canny=FILE or image=FILE, got 'depth=photo.png'"),
         ("--controlnet a --control canny=photo.png --control-scale 1 --control-scale 2", "one number for each control"),
         ("--image photo.png --mask black.png", "mask black.png is all black"),

@@ -88,7 +88,7 @@ def test_a_profile_is_saved_under_a_name(pipe, tmp_path, monkeypatch):
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"height": 10**9}, "height must be less than or equal to 32768, got 1000000000"),
         ({"settings": {"steps": 10**9}}, "steps must be less than or equal to 1000, got 1000000000"),
-        ({"settings": {"cache": ["deepcache:2"] * 65}}, "cache Tuple should have at most 64 items"),
+        ({"settings": {"cache": ["deepcache:2"] * 65}}, "cache must have at most 64 items"),
         ({"settings": {"tiny_vae": "\ud800"}}, r"with LC_ALL=C.UTF-8), got '\ud800'"),
         ({"checkpoint": "\ud800"}, r"with LC_ALL=C.UTF-8), got '\ud800'"),
         ({"settings": 3}, "is no profile: it must be a JSON object with settings"),

@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
+from ..utils.errors import rule_of
 from ..utils.nearest import nearest, nearest_or_all
 from ..utils.printable import shown
 
@@ -165,12 +166,12 @@ def _first_reason(error: ValidationError, known: Mapping[str, FieldInfo]) -> str
         if at and isinstance(at[0], int):  # a value of several
             return f"{field} must be {len(get_args(plain_type(known[str(field)])))} values, got {shown(first['input'])}"
         return f"{name} is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = rule_of(first["msg"])
     if first["type"] == "string_unicode":  # such as a word of a terminal whose locale is not UTF-8
         message = "must be text that UTF-8 can write (a terminal's is, with LC_ALL=C.UTF-8)"
     if not name:  # a rule about several fields names them itself
         return message
-    return f"{name} {message.replace('Input should', 'must')}, got {shown(first['input'])}"
+    return f"{name} {message}, got {shown(first['input'])}"
 
 
 def listed(choices: Sequence[str], given: object) -> str:

@@ -408,7 +408,8 @@ class Job(Drawing, PipelineKey):
         if self.strength is not None:
             self._check_strength(self.strength)
         if len(self.control) != len(self.controlnet):
-            raise ValueError(f"control and controlnet go in pairs, got {len(self.control)} and {len(self.controlnet)}")
+            numbers = f"{len(self.control)} and {len(self.controlnet)}"
+            raise ValueError(f"control and controlnet go in pairs, one picture for each network: got {numbers}")
         if self.control_scale and not self.control:
             raise ValueError("control_scale needs control, the picture whose weight it is")
         if self.control_scale and len(self.control_scale) != len(self.control):

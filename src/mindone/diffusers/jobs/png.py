@@ -105,8 +105,8 @@ def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) 
     text = _read(path, (KEYWORD,), content).texts.get(KEYWORD)
     if text is None:
         raise ValueError(
-            f"{os.fspath(path)} has no text {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or with "
-            "--metadata none, or a program that saved it again dropped the parameters"
+            f"{os.fspath(path)} holds no parameters: `mindone-diffusers generate` did not make it, or made it with "
+            "--metadata none, or a program that saved it again dropped them"
         )
     try:
         parameters = json.loads(text)

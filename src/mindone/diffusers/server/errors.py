@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from ..utils.errors import rule_of
 from ..utils.printable import shown
 from .refusals import Cancelled, Refusal
 
@@ -72,7 +73,7 @@ def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
         return Refusal(422, f"{name or 'the body'} is missing", name)
     if first["type"] == "json_invalid":
         return Refusal(422, "the body is not valid JSON")
-    message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    message = rule_of(str(first["msg"]))
     if first["type"] == "model_attributes_type":
         return Refusal(422, f"the body must be a JSON object, got {shown(first['input'])}")
     if name is None:  # a rule about several fields names them itself

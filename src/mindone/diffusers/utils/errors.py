@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 
 from .printable import printable
@@ -22,6 +23,12 @@ def in_one_line(error: BaseException) -> str:
     elif not (isinstance(error, (ValueError, OSError)) and message):
         message = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return one_line(message)
+
+
+def rule_of(message: str) -> str:
+    """What works, from pydantic's "Input should be a valid integer, unable to …": "must be a valid integer"."""
+    rule = re.sub(r"^(Input|String|Tuple|List) should", "must", message.removeprefix("Value error, "))
+    return re.sub(r", unable to .*|, got a number .*| after validation", "", rule)
 
 
 _ROOM, _RIGHTS = "make room, or give a place on another disk", "give a place where you may do so"
