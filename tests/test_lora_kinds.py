@@ -271,6 +271,16 @@ def test_other_kinds_are_switched_without_compiling_and_go_beside_low_rank_ones(
     assert all(a is b for a, b in zip(graphs, pipe.unet.graphs._graphs.values(), strict=True))
 
 
+def test_a_strength_changes_on_openvino_after_mindspore_ran_with_another():
+    tensors, differences = file_of(*EVERY_PLACE)
+    pipe = load(checkpoint("bk_sdm"), engine="mindspore")
+    pipe.load_lora_weights(tensors, adapter_name="one")
+    for pipe.engine in ("mindspore", "openvino"):
+        images_of(pipe, num_inference_steps=1, output_type="latent")
+    pipe.set_adapters("one", 0.4)
+    assert close(images_of(pipe), changed_by_hand(differences, 0.4))
+
+
 def test_other_kinds_fuse_and_come_off_bit_for_bit(tmp_path):
     tensors, _ = file_of(*EVERY_PLACE)
     magnitude = {f"{flat(GATED)}.dora_scale": 1 + drawn(1, shape_of(GATED)[1])}

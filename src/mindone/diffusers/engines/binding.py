@@ -123,13 +123,13 @@ def own(parameter: Parameter) -> Stored:
 
 
 def stored(parameter: Parameter) -> Stored:
-    """The parameter's values: the bound ones, or those set in MindSpore since.
+    """The parameter's values: the bound ones, or those set in MindSpore since, unless an adapter adjusts them.
 
     Raises:
         ValueError: it has none.
     """
     values = bound(parameter)
-    if values is not None and parameter.filled_as is None:
+    if values is not None and (parameter.filled_as is None or is_adjustable(values)):
         return values
     if parameter.has_init:
         raise ValueError("the network has no weights yet: use from_pretrained, or load()")
