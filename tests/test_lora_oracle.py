@@ -31,11 +31,14 @@ def lora(family, marks=UNET, seed=0, text=True, alpha=2.0):
     }
 
 
-class Both:
-    """The same calls for a pipeline of the reference and one of ours."""
+BOTH_ENGINES = ("openvino", "mindspore")
 
-    def __init__(self, family, engine="openvino"):
-        self.theirs, self.ours = reference(checkpoint(family)), load(checkpoint(family), engine=engine)
+
+class Both:
+    """The same calls for a pipeline of the reference and one of ours, which runs on these engines in turn."""
+
+    def __init__(self, family, engines=("openvino",)):
+        self.theirs, self.ours, self.engines = reference(checkpoint(family)), load(checkpoint(family)), engines
 
     def load(self, tensors, name):
         import torch
@@ -52,9 +55,10 @@ class Both:
 
     def assert_same(self, **options):
         arguments = {"prompt": PROMPT, "num_inference_steps": 3, **options}
-        expected = self.reference(**arguments)
-        images = self.ours(**arguments, output_type="np", generator=generators(1)).images
-        assert float(np.abs(expected - images).mean()) <= TOLERANCE
+        expected, ours = self.reference(**arguments), self.ours
+        for ours.engine in self.engines:
+            images = ours(**arguments, output_type="np", generator=generators(1)).images
+            assert float(np.abs(expected - images).mean()) <= TOLERANCE, ours.engine
         return images
 
 
@@ -62,10 +66,9 @@ def differ(a, b):
     return float(np.abs(a - b).mean()) > 3 * TOLERANCE
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
-def test_one_lora_with_text_encoders(family, engine):
-    both = Both(family, engine)
+def test_one_lora_with_text_encoders(family):
+    both = Both(family, BOTH_ENGINES)
     plain = both.reference()
     both.load(lora(family), "one")
     full = both.assert_same()
@@ -108,10 +111,9 @@ def test_an_lcm_lora_with_its_scheduler():
     both.assert_same(num_inference_steps=4, guidance_scale=1.0)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-def test_a_dora_of_pefts_beside_a_lora(engine):
+def test_a_dora_of_pefts_beside_a_lora():
     """Every layer's magnitude is that of its own weight, a little changed; the strength acts under the norm."""
-    both = Both("sd1", engine)
+    both = Both("sd1", BOTH_ENGINES)
     plain = both.reference()
     tensors, random = {}, np.random.default_rng(3)
     for module in layers("sd1", "unet", ("attn1.to_q", "attn2.to_v", "conv1")):
