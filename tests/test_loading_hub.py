@@ -343,26 +343,19 @@ def test_only_what_is_read_is_fetched(tmp_path, monkeypatch):
         assert (call["token"], call["cache_dir"], call["local_files_only"]) == ("secret", str(tmp_path), False)
 
 
-def test_only_the_variants_weights_are_fetched(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("variant", "others"), [("fp16", ".fp16"), ("non_ema", "")])
+def test_a_variants_weights_are_fetched_and_plain_ones_of_networks_without_it(
+    variant, others, tmp_path, monkeypatch, caplog
+):
     fake = FakeHub(tmp_path).install(monkeypatch)
-    pipeline("acme/sd", variant="fp16")
+    pipeline("acme/sd", variant=variant)
     assert [name for name in fake.fetched if name.endswith(".safetensors")] == [
-        "safety_checker/model.fp16.safetensors",
-        "text_encoder/model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
+        f"safety_checker/model{others}.safetensors",
+        f"text_encoder/model{others}.safetensors",
+        f"unet/diffusion_pytorch_model.{variant}.safetensors",
+        f"vae/diffusion_pytorch_model{others}.safetensors",
     ]
-
-
-def test_networks_without_the_variant_are_fetched_without_it(tmp_path, monkeypatch):
-    fake = FakeHub(tmp_path).install(monkeypatch)
-    pipeline("acme/sd", variant="non_ema")
-    assert [name for name in fake.fetched if name.endswith(".safetensors")] == [
-        "safety_checker/model.safetensors",
-        "text_encoder/model.safetensors",
-        "unet/diffusion_pytorch_model.non_ema.safetensors",
-        "vae/diffusion_pytorch_model.safetensors",
-    ]
+    assert not caplog.messages  # that they are plain is said once, where they are read
 
 
 def test_components_that_are_not_wanted_are_not_fetched(tmp_path, monkeypatch):

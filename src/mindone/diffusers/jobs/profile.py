@@ -93,7 +93,7 @@ class Settings(Fields):
         """All fields of a job with these settings, so that none is left to the model."""
         fields = self.model_dump()
         distilled = fields.pop("distilled")
-        return {**fields, "model": distilled, "variant": None} if distilled else fields
+        return {**fields, "model": distilled, "variant": None, "gguf": None} if distilled else fields
 
 
 class Evidence(Fields):

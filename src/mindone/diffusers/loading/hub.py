@@ -106,10 +106,11 @@ class Source:
         root = self._snapshot(patterns)
         networks = [component for component, kind in kinds.items() if kind == "model"]
         lacking = [component for component in networks if not _has_weights(root / component, variant)]
-        if variant and 0 < len(lacking) < len(networks):
+        is_mixed = variant is not None and 0 < len(lacking) < len(networks)
+        if is_mixed:
             root = self._snapshot(patterns + [name for each in lacking for name in file_patterns(each, "model", None)])
-        for component, chosen in component_variants({name: root / name for name in networks}, variant).items():
-            self._require_weights(root / component, component, chosen)
+        for component in lacking:
+            self._require_weights(root / component, component, None if is_mixed else variant)
         return root
 
     def configs(self) -> Path:

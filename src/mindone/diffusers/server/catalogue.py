@@ -61,8 +61,6 @@ class Catalogue:
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
-            if values["model"] != self._models[name]:  # a distilled model with its own denoiser
-                values["gguf"] = None
         named = [
             WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.denoiser) for tag in loras
         ]
