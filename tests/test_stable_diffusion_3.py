@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mindone.diffusers
+from executed import executed
 from golden.make_pipelines import generators, stored
 from golden.make_sd3 import CASES, GOLDEN, HOLE, PICTURE, SMALL, WITHOUT_T5
 from mindone.diffusers import (
@@ -274,15 +275,9 @@ def test_calibrating_reads_all_prompts_first_and_holds_one_network_at_a_time(mon
         held = [name for name in pipe.family.networks if len(pipe.components[name].graphs)]
         calls.append((type(network).__name__, held, np.shape(inputs[0])))
         if network is pipe.transformer:  # what is observed is let go at once
-            kinds = executed()
+            kinds = executed(pipe.transformer)
             assert "FullyConnected" in kinds[kinds.index("Reduce") :]
         return result
-
-    def executed() -> list[str]:
-        (key,) = pipe.transformer.graphs
-        model = pipe.transformer.graphs.get(key, lambda: None)._request.get_compiled_model().get_runtime_model()
-        told = [node.get_rt_info() for node in model.get_ops()]
-        return [str(info["layerType"].value) for info in sorted(told, key=lambda info: int(info["execOrder"].value))]
 
     monkeypatch.setattr(ObservingEngine, "run", observed)
     plan = dataclasses.replace(pipe.family.int8, drawn={"height": 32, "width": 32, "max_sequence_length": 8})

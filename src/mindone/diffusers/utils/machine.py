@@ -66,6 +66,11 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(each for each in _INSTRUCTION_SETS if each in has)
 
 
+def is_x86() -> bool:
+    """Whether the processor is an x86 one of 64 bits."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
 @functools.cache
 def multiplies_bytes_exactly() -> bool:
     """Whether products of 8-bit integers are summed in 32 bits; AVX2 without VNNI sums pairs in 16 and saturates."""

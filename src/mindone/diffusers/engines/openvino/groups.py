@@ -7,13 +7,12 @@ whether each weight survived.
 """
 
 import functools
-import platform
 from collections.abc import Mapping
 
 import openvino as ov
 
 from ...utils.logging import get_logger
-from ...utils.machine import instruction_sets
+from ...utils.machine import instruction_sets, is_x86
 from ...utils.printable import printable
 from ..base import Grouped
 
@@ -43,7 +42,7 @@ def is_kept(stored: Grouped, parts: int, in_bfloat16: bool) -> bool:
 def has_kernels() -> bool:
     """Whether this CPU multiplies weights in 4 or 8 bits by group: x86 with AVX2 does, Arm does not."""
     sets = instruction_sets()  # only Linux tells
-    found = platform.machine().lower() in ("x86_64", "amd64") and ("avx2" in sets or not sets)
+    found = is_x86() and ("avx2" in sets or not sets)
     if not found:
         logger.warning(
             "this CPU has no kernels for weights in 4 or 8 bits by group, as x86 with AVX2 has: they are widened to "

@@ -15,7 +15,7 @@ from ..binding import sound
 from ..frequencies import grid_waves, lowest_waves, rotary_angles, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from ..rows import row_indices
-from . import group_norms, winograd
+from . import activations, group_norms, winograd
 from .constants import Node, Operand
 from .recorder import Recorder
 
@@ -282,16 +282,16 @@ class Operators(Recorder):
     # ---- element by element ------------------------------------------------------------------------------------------
 
     def silu(self, x: Node) -> Node:
-        return ov_ops.swish(x)
+        return activations.silu(x, self.constants)
 
     def gelu(self, x: Node) -> Node:
-        return ov_ops.gelu(x, "erf")
+        return activations.gelu(x, self.constants)
 
     def gelu_tanh(self, x: Node) -> Node:
-        return ov_ops.gelu(x, "tanh")
+        return activations.gelu_tanh(x, self.constants)
 
     def quick_gelu(self, x: Node) -> Node:
-        return ov_ops.swish(x, self.scalar(1.702))
+        return activations.silu(x, self.constants, 1.702)
 
     def relu(self, x: Node) -> Node:
         return ov_ops.relu(x)

@@ -8,12 +8,11 @@ convolution sums the products of an entry over channels, and Aᵀ[…]A is addit
 Only for float32: the additions round as well, so in bfloat16 the error would be several times as large.
 """
 
-import platform
-
 import numpy as np
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
+from ...utils.machine import is_x86
 from .constants import Node
 
 INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
@@ -27,7 +26,7 @@ in·out/(in + out), for images larger than the caches. Measured with AVX-512: 0.
 channels), 1.06 at 128 (256 → 256), 1.46 at 160 (320 → 320), 1.75 at 320 (640 → 640); with AVX2 0.79, 1.04, 1.21 and
 1.70."""
 
-MEASURED = platform.machine().lower() in ("x86_64", "amd64")
+MEASURED = is_x86()
 """It was not measured elsewhere, and OpenVINO's Arm kernels choose Winograd convolutions themselves."""
 
 
