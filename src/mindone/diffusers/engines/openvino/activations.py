@@ -23,6 +23,11 @@ def silu(x: Node, constants: Constants, factor: float = 1.0) -> Node:
     return _times_sigmoid(x, ov_ops.multiply(x, constants.scalar(-factor)), constants)
 
 
+def positive(x: Node, constants: Constants) -> Node:
+    """``max(x, 0)`` of a matrix product's result; convolutions are fast at ReLU."""
+    return ov_ops.maximum(x, constants.scalar(0.0)) if MEASURED else ov_ops.relu(x)
+
+
 def gelu(x: Node, constants: Constants) -> Node:
     """``x · Φ(x)`` with the normal distribution's Φ, by erf."""
     if not MEASURED:
