@@ -71,12 +71,11 @@ class FirstBlockCache:
 
         self.threshold, self.inner, self.engine = threshold, inner, run.engine
         first, *others = run.denoiser.blocks
-        last, after = others[-1], run.denoiser.after_blocks
+        last = others[-1]
         self._head = Taps(read=(first,), results=(first,), left_out=tuple(others))
-        read, results = ((), (last,)) if after is None else ((after,), ())
-        self._rest = Taps(read=read, results=results, replaced=(first,), left_out=(first,))
-        self._end = Taps(replaced=(after or last,), left_out=(first, *others))
-        self._ends_with_streams = after is None
+        self._rest = Taps(results=(last,), replaced=(first,), left_out=(first,))
+        self._end = Taps(replaced=(last,), left_out=(first, *others))
+        self._streams = 1  # that the last block leaves; the image is the first
         self._added: Array | None = None
         self._tail: Array | None = None
 
@@ -89,10 +88,10 @@ class FirstBlockCache:
         added = image - repeated(self.engine, seen[0], image.shape[0])
         tail = self._tail_for(added)
         if tail is not None:
-            ended = (image + tail, *(streams[1:] if self._ends_with_streams else ()))
+            ended = (image + tail, *streams[1 : self._streams])
             return single(call(taps=_of_streams(self._end, ended), values=ended))
-        prediction, result, *_ = several(call(taps=_of_streams(self._rest, streams), values=tuple(streams)))
-        self._added, self._tail = added, result - image
+        prediction, *left = several(call(taps=_of_streams(self._rest, streams), values=tuple(streams)))
+        self._added, self._tail, self._streams = added, left[0] - image, len(left)
         return prediction
 
     def _tail_for(self, added: Array) -> Array | None:

@@ -37,8 +37,6 @@ class Denoiser(StoredNetwork, Protocol):
 
     put_on: PutOn
     """The managers of its adapters."""
-    after_blocks: str | None
-    """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
 
     @property
     def cuts(self) -> Sequence[Cut]:

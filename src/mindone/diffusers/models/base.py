@@ -62,8 +62,6 @@ class Model(PublishedModel, nn.Cell):
     free_axes: ClassVar[FreeAxes] = {}
     row_of_blocks: ClassVar[str | None] = None
     """The name of the list of blocks that run in sequence, if the network has one."""
-    after_blocks: ClassVar[str | None] = None
-    """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
     """Name parts of weights that keep their dtype when the others are converted to int8."""
     fewest_bits: ClassVar[int] = 4

@@ -106,7 +106,11 @@ class SelfAttention(nn.Cell):
         self.norm_q, self.norm_k = norms
 
     def construct(self, x: Array, turn: Turn | None = None) -> Array:
-        query = self._query(self.to_q(x), self.norm_q, turn)
+        return self.of(x, turn, x, turn)
+
+    def of(self, asking: Array, turn_of_asking: Turn | None, x: Array, turn: Turn | None) -> Array:
+        """The attention of some tokens to all tokens ``x``."""
+        query = self._query(self.to_q(asking), self.norm_q, turn_of_asking)
         mixed = self._mixed(query, self._key(self.to_k(x), self.norm_k, turn), self.to_v(x))
         return mixed if self.to_out is None else self.to_out[0](mixed)
 

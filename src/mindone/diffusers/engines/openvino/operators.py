@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import mindspore as ms
 import numpy as np
@@ -174,8 +173,8 @@ class Operators(Recorder):
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), shape)
 
     def relu_linear_attention(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
-        positive = partial(activations.positive, constants=self.constants)
-        queries, keys, values = (self._heads(x, heads) for x in (positive(query), positive(key), value))
+        query, key = (activations.positive(x, self.constants) for x in (query, key))
+        queries, keys, values = (self._heads(x, heads) for x in (query, key, value))
         sums = self.precise(ov_ops.reduce_sum(keys, self.ints([-2]), True))
         mixed = self._precise_product(queries, self._precise_product(keys, values, True))
         mixed = self._shared_out(mixed, self._precise_product(sums, queries, False, True), eps)

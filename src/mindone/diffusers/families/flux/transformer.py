@@ -79,7 +79,6 @@ class FluxTransformer2DModel(Model):
 
     Fields = FluxTransformerFields
     row_of_blocks = "transformer_blocks"
-    after_blocks = "norm_out"
     exceeds_float16 = True
 
     def __init__(self, **config: object):
@@ -89,7 +88,7 @@ class FluxTransformer2DModel(Model):
         self.context_embedder = Linear(c.joint_attention_dim, c.width)
         self.x_embedder = Linear(c.in_channels, c.width)
         self.transformer_blocks = CellList([JointBlock(c) for _ in range(c.num_layers)])
-        self.single_transformer_blocks = CellList([SingleBlock(c) for _ in range(c.num_single_layers)])
+        self.single_transformer_blocks = CellList([SingleBlock(c, i) for i in range(c.num_single_layers)])
         self.norm_out = ContinuousNorm(c.width)
         self.proj_out = Linear(c.width, c.out_channels or c.in_channels)
 
@@ -174,8 +173,9 @@ class FluxTransformer2DModel(Model):
             streams = block(streams, time, turns[0], turns[1])
         both = F.concat((streams[1], streams[0]), 1)
         for block in self.single_transformer_blocks:
-            both = block(both, time, turns[2])
-        image = F.slice_axis(both, 1, text.shape[1], both.shape[1])
+            both = block(both, time, turns, text.shape[1])
+        # Only the image is left, unless the last block was left out.
+        image = F.slice_axis(both, 1, both.shape[1] - tokens.shape[1], both.shape[1])
         return self.proj_out(self.norm_out(image, time))
 
     def __call__(  # type: ignore[override]
@@ -254,18 +254,39 @@ class JointBlock(nn.Cell):
 
 
 class SingleBlock(Cell):
-    """Attention of all tokens to each other and, in parallel, a feed-forward layer, with a shortcut."""
+    """Attention of all tokens to each other and, in parallel, a feed-forward layer, with a shortcut.
 
-    def __init__(self, c: FluxTransformerFields):
+    The last block's text ends with its keys and values, because nothing else of it is needed.
+    """
+
+    def __init__(self, c: FluxTransformerFields, index: int):
         super().__init__()
+        self.is_last = index == c.num_single_layers - 1
         self.norm = Modulation(c.width, 3)
         self.proj_mlp = Linear(c.width, 4 * c.width)
         self.proj_out = Linear(5 * c.width, c.width)
         self.attn = SelfAttention(c.num_attention_heads, c.attention_head_dim, norms_heads=True, has_output=False)
 
-    def construct(self, x: Array, time: Array, turn: Turn) -> Array:
-        """``x`` are the tokens of the text and then those of the image, (batch, tokens, width)."""
+    def construct(self, x: Array, time: Array, turns: Turns, words: int) -> Array:
+        """One block.
+
+        Args:
+            x: the tokens of the text and then those of the image, (batch, tokens, width).
+            time: `TimeTextEmbedding` after SiLU, (rows, width).
+            turns: the rotations of queries and keys.
+            words: how many tokens are the text's.
+
+        Returns:
+            All tokens, or after the last block the image's.
+        """
         shift, scale, gate = self.norm(time)
         y = F.modulate(normed(x), scale, shift)
-        both = F.concat((self.attn(y, turn), F.gelu_tanh(self.proj_mlp(y))), 2)
+        if not self.is_last:
+            return self._added(x, y, self.attn(y, turns[2]), gate)
+        image, asking = F.slice_axis(x, 1, words, x.shape[1]), F.slice_axis(y, 1, words, x.shape[1])
+        return self._added(image, asking, self.attn.of(asking, turns[0], y, turns[2]), gate)
+
+    def _added(self, x: Array, y: Array, mixed: Array, gate: Array) -> Array:
+        """``x`` plus what becomes of its attention's output and of ``y``, which is ``x`` modulated."""
+        both = F.concat((mixed, F.gelu_tanh(self.proj_mlp(y))), 2)
         return F.add(x, F.multiply(gate, self.proj_out(both)))
