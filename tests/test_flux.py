@@ -21,6 +21,7 @@ from mindone.diffusers import (
     Int8Config,
     SpectrumConfig,
     TaylorSeerCacheConfig,
+    engines,
     jobs,
 )
 from mindone.diffusers.engines.base import is_quantized
@@ -160,6 +161,19 @@ def test_the_first_block_cache_skips_the_blocks_of_both_kinds(options, pipe):
     )
     np.testing.assert_allclose(never, plain, atol=1e-4)
     assert np.inf > psnr(often, plain) > 25
+
+
+def test_the_last_block_multiplies_the_texts_tokens_for_keys_and_values_alone():
+    """The other two blocks of one stream also do for queries, the feed-forward layer and its output."""
+    transformer, words, tokens, rows = load(checkpoint()).transformer, 5, 4 * 6, []
+    transformer.passes.append(
+        lambda graph, _: rows.extend(
+            node.get_output_shape(0)[1] for node in graph.get_ops() if node.get_type_name() == "MatMul"
+        )
+    )
+    shapes = (1, 16, 8, 12), (1,), (1, words, 40), (1, 16)
+    engines.get("openvino").run(transformer, *[np.zeros(shape, np.float32) for shape in shapes])
+    assert rows.count(words + tokens) == 5 * 2 + 2
 
 
 @pytest.mark.heavy

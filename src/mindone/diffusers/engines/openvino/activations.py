@@ -40,9 +40,9 @@ def gelu_tanh(x: Node, constants: Constants) -> Node:
     """The approximation ``x · (1 + tanh y) / 2``, which is ``x · sigmoid(2 y)``, for y = √(2/π) · (x + 0.044715 x³)."""
     if not MEASURED:
         return ov_ops.gelu(x, "tanh")
-    twice = -2 * math.sqrt(2 / math.pi)
-    cubic = ov_ops.multiply(ov_ops.multiply(x, x), constants.scalar(0.044715 * twice))
-    return _times_sigmoid(x, ov_ops.multiply(x, ov_ops.add(cubic, constants.scalar(twice))), constants)
+    factor = -2 * math.sqrt(2 / math.pi)
+    cubic = ov_ops.multiply(ov_ops.multiply(x, x), constants.scalar(0.044715 * factor))
+    return _times_sigmoid(x, ov_ops.multiply(x, ov_ops.add(cubic, constants.scalar(factor))), constants)
 
 
 def _times_sigmoid(x: Node, negative: Node, constants: Constants) -> Node:
