@@ -3,6 +3,7 @@
 `reference_functional` has the same names, in PyTorch.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,14 @@ def convolved_by_parts(x, first, second):
     """A convolution by the second half of every eight rows."""
     return F.conv2d(x, F.weight_rows((first, second), 1, 2, 4))
 
+
+ACTIVATIONS: dict[Callable[..., Any], Callable[[np.ndarray], np.ndarray]] = {
+    F.silu: lambda x: x / (1 + np.exp(-x)),
+    F.gelu: lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2,
+    F.gelu_tanh: lambda x: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    F.quick_gelu: lambda x: x / (1 + np.exp(-1.702 * x)),
+}
+"""Their formulas."""
 
 _tokens, _image, _channels = _draw(2, 9, 24), _draw(2, 12, 6, 8), _draw(24, seed=1)
 _q, _k, _v = _draw(2, 9, 24), _draw(2, 7, 24), _draw(2, 7, 24, seed=1)

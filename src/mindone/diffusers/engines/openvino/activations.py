@@ -1,4 +1,4 @@
-"""GELU and SiLU from elementary operations, as an OpenVINO graph.
+"""GELU, SiLU and ReLU from elementary operations, as an OpenVINO graph.
 
 The device attaches its own activations to the product before, whose kernel is slow at them. These become one pass over
 the product's result. A product (2,048 × 1,536) · (1,536 × 6,144) takes 236 ms on two cores with AVX2; with the device's
